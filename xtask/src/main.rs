@@ -1,8 +1,13 @@
 //! `cargo xtask COMMAND`: the project's own commands, one file each.
+#![forbid(unsafe_code)]
 
+mod build_ebpf;
 mod codegen;
+mod setup;
+mod shell;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Surprisal's own commands", arg_required_else_help = true)]
@@ -13,13 +18,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what this machine lacks
+    Setup(setup::Args),
+    /// Build the eBPF object that the agent embeds
+    BuildEbpf(build_ebpf::Args),
     /// Regenerate proto/src/generated from proto/proto
     Codegen(codegen::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Codegen(args) => codegen::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            error.downcast_ref::<shell::Exit>().map_or(ExitCode::FAILURE, |e| e.code.into())
+        }
     }
 }
 

@@ -1,0 +1,97 @@
+//! `xtask build-ebpf`: from agent-ebpf/ to target/bpf/surprisal-agent.bpf.o, which agent/build.rs embeds.
+//!
+//! In: the BPF toolchain of `setup`. Out: one object without DWARF and with BTF, the same bytes in every checkout.
+//! Never: host code; it shares Cargo.lock with the workspace and nothing else.
+
+use crate::{
+    setup::{self, BpfToolchain, Part},
+    shell,
+};
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Print nothing when it works
+    #[arg(long)]
+    quiet: bool,
+}
+
+const PACKAGE: &str = "surprisal-agent-ebpf";
+const TARGET: &str = "bpfel-unknown-none";
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::ensure(&[Part::Bpf])?;
+    let toolchain = BpfToolchain::find()?;
+    let out = super::root().join("target/bpf");
+    build(&toolchain, &out)?;
+    let object = out.join("surprisal-agent.bpf.o");
+    let bytes = strip(&out.join(TARGET).join("bpf").join(PACKAGE))?;
+    // An unchanged object keeps its time, so that the agent is not built again.
+    if fs::read(&object).ok().as_deref() != Some(&bytes) {
+        fs::write(&object, &bytes).with_context(|| format!("writing {}", object.display()))?;
+    }
+    if !args.quiet {
+        println!("{} {} bytes sha256:{}", object.display(), bytes.len(), hex(&Sha256::digest(&bytes)));
+    }
+    Ok(())
+}
+
+fn build(toolchain: &BpfToolchain, out: &Path) -> Result<()> {
+    let mut cargo = shell::cargo();
+    match &toolchain.rustup {
+        Some(name) => cargo.env("RUSTUP_TOOLCHAIN", name),
+        None => cargo.env("RUSTC", &toolchain.rustc).env("RUSTC_BOOTSTRAP", "1"),
+    };
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain)?.join("\x1f"));
+    for name in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
+    cargo.args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--profile", "bpf", "--locked"]);
+    cargo.args(["-Zbuild-std=core", "--target", TARGET, "--target-dir"]).arg(out);
+    shell::run(&mut cargo)
+}
+
+fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
+    // DWARF is what the linker makes BTF from; it is stripped afterwards.
+    let mut flags = vec![
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        format!("-Clinker={}", toolchain.linker.display()),
+        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+    ];
+    let cargo_home = match env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => Path::new(&env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    let library = toolchain.library.canonicalize().context("resolving the library's source")?;
+    // No path of this machine in BTF or DWARF.
+    let remapped = [(super::root(), "/surprisal"), (&cargo_home, "/cargo"), (&toolchain.library, "/rust"), (&library, "/rust")];
+    flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    Ok(flags)
+}
+
+/// The object without DWARF, `.BTF` and `.BTF.ext` kept; as it is where no llvm-strip is at hand.
+fn strip(object: &Path) -> Result<Vec<u8>> {
+    if let Some(strip) = shell::find("llvm-strip") {
+        let stripped = object.with_extension("stripped");
+        shell::run(Command::new(strip).arg("-g").arg("-o").arg(&stripped).arg(object))?;
+        return fs::read(&stripped).with_context(|| format!("reading {}", stripped.display()));
+    }
+    fs::read(object).with_context(|| format!("reading {}", object.display()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -29,9 +29,6 @@ pub const CHUNK_LAST: u16 = 1;
 /// [`Chunk::flags`]: a look at a buffer that is still being filled; what follows may repeat these calls.
 pub const CHUNK_PEEK: u16 = 2;
 
-/// [`ContainerState::flags`]: user space does not want this container; its threads are let go.
-pub const CONTAINER_IGNORED: u32 = 1;
-
 /// Set in a container key that is a mount namespace's inode because the container has no cgroup of its own.
 pub const KEY_MNT_NS: u64 = 1 << 63;
 /// Id of the unified hierarchy's root cgroup.
@@ -41,12 +38,14 @@ pub const CGROUP_ROOT: u64 = 1;
 pub mod maps {
     /// Ring buffer of [`super::Chunk`] and [`super::Lifecycle`] records.
     pub const EVENTS: &str = "EVENTS";
-    /// Task storage: thread → [`super::Chunk`].
+    /// Thread → [`super::Chunk`]: task storage, or a hash map by tid on kernels without it.
     pub const THREADS: &str = "THREADS";
-    /// Fallback for kernels without task storage: tid → [`super::Chunk`].
-    pub const THREADS_BY_TID: &str = "THREADS_BY_TID";
     /// Container key → [`super::ContainerState`].
     pub const CONTAINERS: &str = "CONTAINERS";
+    /// Mount namespace inode → container key, while the container lives.
+    pub const NAMESPACES: &str = "NAMESPACES";
+    /// Container key → anything: containers that user space does not want; their threads are let go.
+    pub const IGNORED: &str = "IGNORED";
     /// Container key → [`super::NetState`].
     pub const NETWORK: &str = "NETWORK";
     /// tgid → [`super::Lineage`]: shims and what descends from them before it enters a container.
@@ -59,6 +58,38 @@ pub mod maps {
     pub const LISTENERS: &str = "LISTENERS";
     /// One [`super::Totals`].
     pub const TOTALS: &str = "TOTALS";
+}
+
+/// Names of the read-only globals that user space sets before it loads the programs. Rust has no CO-RE: the
+/// offsets are read from the running kernel's BTF.
+pub mod globals {
+    /// 1: never key a container by its cgroup, as on a host whose containers all sit in the unified root.
+    pub const PROCESS_ONLY: &str = "PROCESS_ONLY";
+    /// Nanoseconds that a chunk may wait before a peek reports it.
+    pub const PEEK_AFTER_NS: &str = "PEEK_AFTER_NS";
+    /// Bytes of the ring buffer at which the reader is woken.
+    pub const WAKE_BYTES: &str = "WAKE_BYTES";
+    /// (global, struct, member path): each global is the offset in bytes of the member in the struct.
+    pub const OFFSETS: &[(&str, &str, &[&str])] = &[
+        ("OFF_TASK_PID", "task_struct", &["pid"]),
+        ("OFF_TASK_TGID", "task_struct", &["tgid"]),
+        ("OFF_TASK_FLAGS", "task_struct", &["flags"]),
+        ("OFF_TASK_TI_STATUS", "task_struct", &["thread_info", "status"]),
+        ("OFF_TASK_NSPROXY", "task_struct", &["nsproxy"]),
+        ("OFF_TASK_CGROUPS", "task_struct", &["cgroups"]),
+        ("OFF_NSPROXY_MNT", "nsproxy", &["mnt_ns"]),
+        ("OFF_NSPROXY_NET", "nsproxy", &["net_ns"]),
+        ("OFF_MNT_NS_INUM", "mnt_namespace", &["ns", "inum"]),
+        ("OFF_NET_INUM", "net", &["ns", "inum"]),
+        ("OFF_CSS_SET_DFL", "css_set", &["dfl_cgrp"]),
+        ("OFF_CGROUP_KN", "cgroup", &["kn"]),
+        ("OFF_KN_NAME", "kernfs_node", &["name"]),
+        ("OFF_SK_FAMILY", "sock_common", &["skc_family"]),
+        ("OFF_SK_DADDR", "sock_common", &["skc_daddr"]),
+        ("OFF_SK_V6_DADDR", "sock_common", &["skc_v6_daddr"]),
+        ("OFF_SK_NUM", "sock_common", &["skc_num"]),
+        ("OFF_SK_NET", "sock_common", &["skc_net"]),
+    ];
 }
 
 /// One thread's buffer, and (its filled part) the record in which the calls travel.
@@ -77,8 +108,10 @@ pub struct Chunk {
     pub first_seq: u64,
     /// When `tokens[0]` was written, `CLOCK_MONOTONIC` nanoseconds.
     pub start_ns: u64,
-    /// Calls of this thread that a peek has reported; written by the flusher only.
+    /// Calls of this thread that a peek has reported; written by the peek only.
     pub reported: u64,
+    /// When the thread was first followed, `CLOCK_MONOTONIC` nanoseconds: tells a reused tid from its predecessor.
+    pub born_ns: u64,
     /// Process id, initial pid namespace.
     pub tgid: u32,
     /// Thread id, initial pid namespace.
@@ -115,6 +148,8 @@ pub struct Lifecycle {
     pub comm: [u8; COMM_LEN],
     /// Directory name of the unified cgroup, closed by a zero; empty in the root.
     pub cgroup_name: [u8; CGROUP_NAME_LEN],
+    /// Final counters at the end; zeros at birth.
+    pub state: ContainerState,
 }
 
 /// What the kernel keeps of a container. All counters are cumulative.
@@ -131,14 +166,12 @@ pub struct ContainerState {
     pub lost_chunks: u64,
     /// Threads for which no buffer could be had.
     pub threads_untracked: u64,
-    /// Births and ends that the ring buffer refused.
-    pub lost_lifecycle: u64,
     /// Unified cgroup id, or the root's.
     pub cgroup_id: u64,
     /// Mount namespace inode.
     pub mnt_ns: u32,
-    /// [`CONTAINER_IGNORED`].
-    pub flags: u32,
+    /// Process id of the first process.
+    pub tgid: u32,
 }
 
 /// What the kernel keeps of a container's TCP connections. Cumulative.
@@ -187,16 +220,18 @@ pub struct Totals {
     pub lineage_lost: u64,
     /// Peeks that were given up because the ring buffer was full.
     pub peeks_refused: u64,
+    /// Births and ends that the ring buffer refused.
+    pub lifecycle_lost: u64,
 }
 
-const _: () = assert!(size_of::<Chunk>() == 64 + 2 * CHUNK_TOKENS);
-const _: () = assert!(CHUNK_HEADER == 64);
-const _: () = assert!(size_of::<Lifecycle>() == 48 + COMM_LEN + CGROUP_NAME_LEN);
-const _: () = assert!(size_of::<ContainerState>() == 64);
+const _: () = assert!(size_of::<Chunk>() == 72 + 2 * CHUNK_TOKENS);
+const _: () = assert!(CHUNK_HEADER == 72);
+const _: () = assert!(size_of::<Lifecycle>() == 48 + COMM_LEN + CGROUP_NAME_LEN + size_of::<ContainerState>());
+const _: () = assert!(size_of::<ContainerState>() == 56);
 const _: () = assert!(size_of::<NetState>() == 32 + 8 * REMOTE_WORDS);
 const _: () = assert!(size_of::<Lineage>() == 16);
 const _: () = assert!(size_of::<Seed>() == 8);
-const _: () = assert!(size_of::<Totals>() == 24);
+const _: () = assert!(size_of::<Totals>() == 32);
 
 #[cfg(feature = "user")]
 mod pod {

@@ -1,0 +1,203 @@
+//! The kernel's own structures, by offsets that user space read from BTF.
+//!
+//! In: pointers to tasks and sockets. Out: numbers and names. Never: writes.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
+};
+use core::ptr::read_volatile;
+use surprisal_agent_ebpf::abi::{CGROUP_NAME_LEN, COMM_LEN};
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty;)*) => { $(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        static $name: $ty = 0;
+    )* };
+}
+
+globals! {
+    PROCESS_ONLY: u32;
+    PEEK_AFTER_NS: u64;
+    WAKE_BYTES: u64;
+    OFF_TASK_PID: u32;
+    OFF_TASK_TGID: u32;
+    OFF_TASK_FLAGS: u32;
+    OFF_TASK_TI_STATUS: u32;
+    OFF_TASK_NSPROXY: u32;
+    OFF_TASK_CGROUPS: u32;
+    OFF_NSPROXY_MNT: u32;
+    OFF_NSPROXY_NET: u32;
+    OFF_MNT_NS_INUM: u32;
+    OFF_NET_INUM: u32;
+    OFF_CSS_SET_DFL: u32;
+    OFF_CGROUP_KN: u32;
+    OFF_KN_NAME: u32;
+    OFF_SK_FAMILY: u32;
+    OFF_SK_DADDR: u32;
+    OFF_SK_V6_DADDR: u32;
+    OFF_SK_NUM: u32;
+    OFF_SK_NET: u32;
+}
+
+/// Reads a global that user space has set: the compiler must not take its 0 for granted.
+macro_rules! global {
+    ($name:ident) => {
+        // SAFETY: a static of this program.
+        unsafe { read_volatile(&raw const $name) }
+    };
+}
+
+/// A task, as the kernel points at it.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) *const u8);
+
+/// `PF_EXITING`, include/linux/sched.h.
+const PF_EXITING: u32 = 4;
+/// `TS_COMPAT`, arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
+const TS_COMPAT: u32 = 2;
+
+impl Task {
+    /// The current task.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: always callable in a tracing program.
+        Self(unsafe { bpf_get_current_task_btf() }.cast())
+    }
+
+    /// Whether it is inside a 32-bit system call. Only for the current task: a direct load through a BTF pointer.
+    #[inline(always)]
+    pub(crate) fn in_compat_call(self) -> bool {
+        let offset = global!(OFF_TASK_TI_STATUS) as usize;
+        // SAFETY: the offset is that of a u32 in task_struct, and the verifier checks the load.
+        let status = unsafe { *self.0.add(offset).cast::<u32>() };
+        status & TS_COMPAT != 0
+    }
+
+    #[inline(always)]
+    fn read<T>(self, offset: u32) -> Option<T> {
+        read(self.0, offset)
+    }
+
+    /// Thread id, initial pid namespace.
+    #[inline(always)]
+    pub(crate) fn tid(self) -> u32 {
+        self.read(global!(OFF_TASK_PID)).unwrap_or(0)
+    }
+
+    /// Process id, initial pid namespace.
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        self.read(global!(OFF_TASK_TGID)).unwrap_or(0)
+    }
+
+    /// Whether it is on its way out.
+    #[inline(always)]
+    pub(crate) fn exiting(self) -> bool {
+        self.read(global!(OFF_TASK_FLAGS)).unwrap_or(0u32) & PF_EXITING != 0
+    }
+
+    /// Inode of its mount namespace; 0: it has none any more.
+    #[inline(always)]
+    pub(crate) fn mnt_ns(self) -> u32 {
+        self.namespace(global!(OFF_NSPROXY_MNT), global!(OFF_MNT_NS_INUM))
+    }
+
+    /// Inode of its network namespace; 0: it has none any more.
+    #[inline(always)]
+    pub(crate) fn net_ns(self) -> u32 {
+        self.namespace(global!(OFF_NSPROXY_NET), global!(OFF_NET_INUM))
+    }
+
+    #[inline(always)]
+    fn namespace(self, which: u32, inum: u32) -> u32 {
+        let Some(nsproxy) = self.read::<*const u8>(global!(OFF_TASK_NSPROXY)) else { return 0 };
+        let Some(ns) = read::<*const u8>(nsproxy, which) else { return 0 };
+        read(ns, inum).unwrap_or(0)
+    }
+
+    /// Writes the directory name of its unified cgroup, closed by a zero; the root's is empty.
+    #[inline(always)]
+    pub(crate) fn cgroup_name(self, out: &mut [u8; CGROUP_NAME_LEN]) {
+        let Some(set) = self.read::<*const u8>(global!(OFF_TASK_CGROUPS)) else { return };
+        let Some(cgroup) = read::<*const u8>(set, global!(OFF_CSS_SET_DFL)) else { return };
+        let Some(node) = read::<*const u8>(cgroup, global!(OFF_CGROUP_KN)) else { return };
+        let Some(name) = read::<*const u8>(node, global!(OFF_KN_NAME)) else { return };
+        // SAFETY: the helper checks the address; a failure leaves zeros.
+        let _ = unsafe { bpf_probe_read_kernel_str_bytes(name, out) };
+    }
+}
+
+#[inline(always)]
+fn read<T>(base: *const u8, offset: u32) -> Option<T> {
+    if base.is_null() {
+        return None;
+    }
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
+}
+
+/// A TCP socket (`struct sock`, whose first member is `sock_common`).
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(pub(crate) *const u8);
+
+impl Sock {
+    /// Local port.
+    #[inline(always)]
+    pub(crate) fn port(self) -> u16 {
+        read(self.0, global!(OFF_SK_NUM)).unwrap_or(0)
+    }
+
+    /// Inode of its network namespace.
+    #[inline(always)]
+    pub(crate) fn net_ns(self) -> u32 {
+        let Some(net) = read::<*const u8>(self.0, global!(OFF_SK_NET)) else { return 0 };
+        read(net, global!(OFF_NET_INUM)).unwrap_or(0)
+    }
+
+    /// A hash of its remote address: FNV-1a over the bytes, then one round of mixing.
+    #[inline(always)]
+    pub(crate) fn remote_hash(self) -> u64 {
+        const AF_INET6: u16 = 10;
+        let mut address = [0u8; 16];
+        if read::<u16>(self.0, global!(OFF_SK_FAMILY)) == Some(AF_INET6) {
+            let from = self.0.wrapping_add(global!(OFF_SK_V6_DADDR) as usize);
+            // SAFETY: the helper checks the address; a failure leaves zeros.
+            let _ = unsafe { bpf_probe_read_kernel_buf(from, &mut address) };
+        } else {
+            address[..4].copy_from_slice(&read::<[u8; 4]>(self.0, global!(OFF_SK_DADDR)).unwrap_or([0; 4]));
+        }
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut i = 0;
+        while i < 16 {
+            hash = (hash ^ u64::from(address[i])).wrapping_mul(0x0000_0100_0000_01b3);
+            i += 1;
+        }
+        hash ^= hash >> 29;
+        hash.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
+    }
+}
+
+/// Whether containers are never keyed by their cgroup.
+#[inline(always)]
+pub(crate) fn process_only() -> bool {
+    global!(PROCESS_ONLY) != 0
+}
+
+/// How long a chunk may wait before a peek reports it, nanoseconds.
+#[inline(always)]
+pub(crate) fn peek_after_ns() -> u64 {
+    global!(PEEK_AFTER_NS)
+}
+
+/// Unread bytes in the ring buffer from which on the reader is woken.
+#[inline(always)]
+pub(crate) fn wake_bytes() -> u64 {
+    global!(WAKE_BYTES)
+}
+
+/// The current task's name.
+#[inline(always)]
+pub(crate) fn comm() -> [u8; COMM_LEN] {
+    aya_ebpf::helpers::bpf_get_current_comm().unwrap_or([0; COMM_LEN])
+}

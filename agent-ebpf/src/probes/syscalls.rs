@@ -1,0 +1,47 @@
+//! The hot path: one program, for every system call of every process on the node.
+//!
+//! In: `sys_enter`. Out: a token in the thread's own buffer; a full buffer becomes a record. A process that
+//! is not followed costs one lookup.
+
+use crate::{
+    containers,
+    kernel::Task,
+    threads,
+};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use surprisal_agent_ebpf::token::{self, NR_FOREIGN, NR_MAX, NR_UNKNOWN, Token};
+
+#[btf_tracepoint(function = "sys_enter")]
+pub(crate) fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::current();
+    if let Some(chunk) = threads::get(task) {
+        let regs: *const u64 = ctx.arg(0);
+        let nr: u64 = ctx.arg(1);
+        // SAFETY: the thread's own buffer, and only this thread appends to it.
+        unsafe { containers::append(chunk.as_ptr(), token(task, regs, nr).0) };
+    }
+    0
+}
+
+/// Where `struct pt_regs` of x86-64 keeps the arguments of a system call, in words: di, si, dx, r10, r8, r9.
+const ARG: [usize; 6] = [14, 13, 12, 7, 9, 8];
+
+#[inline(always)]
+fn token(task: Task, regs: *const u64, nr: u64) -> Token {
+    if task.in_compat_call() {
+        return Token::new(NR_FOREIGN, 0);
+    }
+    if nr >= NR_MAX {
+        // Bit 30 marks the x32 numbering.
+        return Token::new(if nr & 0x4000_0000 != 0 { NR_FOREIGN } else { NR_UNKNOWN }, 0);
+    }
+    let rule = token::RULES[(nr & (NR_MAX - 1)) as usize];
+    // SAFETY: `regs` is the tracepoint's pt_regs; the verifier checks each load against its type.
+    token::classify(nr as u16, rule, |i| unsafe { *regs.add(ARG[i]) })
+}
+
+/// An empty program on the same hook, for `bench capture` only: what attaching itself costs.
+#[btf_tracepoint(function = "sys_enter")]
+pub(crate) fn sys_enter_empty(_ctx: BtfTracePointContext) -> i32 {
+    0
+}

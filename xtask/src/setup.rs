@@ -7,15 +7,18 @@
 //! libtorch go to `$SURPRISAL_CACHE` (default `~/.cache/surprisal`), shared by all checkouts.
 
 mod bpf;
+mod libtorch;
 mod packages;
 
 pub(crate) use bpf::Toolchain as BpfToolchain;
 
 use crate::shell;
 use anyhow::{Context as _, Result};
+use packages::Need;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Options.
@@ -31,11 +34,49 @@ pub(crate) struct Args {
 pub(crate) enum Part {
     /// A rustc that builds for BPF with its library source, and bpf-linker
     Bpf,
+    /// libtorch for the scorer's LSTM
+    Libtorch,
+    /// containerd, runc and what makes images and networks for them
+    Containers,
+    /// etcd, kubectl and a validator of manifests
+    Kubernetes,
+    /// cargo-nextest and cargo-deny
+    Tools,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Bpf];
+    const ALL: [Self; 5] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Tools];
 }
+
+const CONTAINERS: [Need; 10] = [
+    Need { file: "containerd", package: "containerd" },
+    Need { file: "ctr", package: "containerd" },
+    Need { file: "runc", package: "runc" },
+    Need { file: "/usr/lib/cni/bridge", package: "containernetworking-plugins" },
+    Need { file: "busybox", package: "busybox-static" },
+    Need { file: "mmdebstrap", package: "mmdebstrap" },
+    Need { file: "ip", package: "iproute2" },
+    Need { file: "nsenter", package: "util-linux" },
+    Need { file: "unshare", package: "util-linux" },
+    // The test programs that run in containers.
+    Need { file: "gcc", package: "gcc" },
+];
+
+const KUBERNETES: [Need; 8] = [
+    Need { file: "etcd", package: "etcd-server" },
+    Need { file: "kubectl", package: "kubernetes-client" },
+    Need { file: "openssl", package: "openssl" },
+    Need { file: "zstd", package: "zstd" },
+    Need { file: "tar", package: "tar" },
+    Need { file: "iptables", package: "iptables" },
+    Need { file: "nsenter", package: "util-linux" },
+    Need { file: "python3", package: "python3" },
+];
+
+/// Schemas up to Kubernetes 1.37.
+const KUBERNETES_VALIDATE: &str = "1.37.0";
+const NEXTEST: &str = "0.9.143";
+const DENY: &str = "0.20.2";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let parts = if args.parts.is_empty() { &Part::ALL[..] } else { &args.parts };
@@ -43,6 +84,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in parts {
         match part {
             Part::Bpf => println!("{}", BpfToolchain::find()?),
+            Part::Libtorch => println!("{}", libtorch::describe()?),
+            Part::Containers => println!("containers: {}", place("containerd")?.display()),
+            Part::Kubernetes => {
+                println!("kubernetes: {}, {}", place("etcd")?.display(), kubernetes_validate()?.display());
+            }
+            Part::Tools => println!("tools: {}, {}", nextest()?.display(), deny()?.display()),
         }
     }
     Ok(())
@@ -53,6 +100,10 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     for part in parts {
         match part {
             Part::Bpf => bpf::ensure(),
+            Part::Libtorch => libtorch::ensure(),
+            Part::Containers => packages::ensure(&CONTAINERS),
+            Part::Kubernetes => packages::ensure(&KUBERNETES).and_then(|()| ensure_kubernetes_validate()),
+            Part::Tools => ensure_tools(),
         }
         .with_context(|| format!("setting up {part:?}"))?;
     }
@@ -70,14 +121,80 @@ pub(crate) fn cache() -> Result<PathBuf> {
     dir.canonicalize().with_context(|| format!("resolving {}", dir.display()))
 }
 
-/// Builds and installs a program from crates.io into `root`, unless it is there.
+/// The validator of manifests.
+pub(crate) fn kubernetes_validate() -> Result<PathBuf> {
+    Ok(cache()?.join("kubernetes-validate").join(KUBERNETES_VALIDATE).join("bin/kubernetes-validate"))
+}
+
+/// cargo-nextest: the user's own, else the cache's.
+pub(crate) fn nextest() -> Result<PathBuf> {
+    match shell::find("cargo-nextest") {
+        Some(path) => Ok(path),
+        None => Ok(cache()?.join("bin/cargo-nextest")),
+    }
+}
+
+/// cargo-deny of the pinned version: its checks change between versions.
+pub(crate) fn deny() -> Result<PathBuf> {
+    Ok(cache()?.join("deny").join(DENY).join("bin/cargo-deny"))
+}
+
+fn place(program: &str) -> Result<PathBuf> {
+    shell::find(program).with_context(|| format!("{program} is not in PATH"))
+}
+
+fn ensure_kubernetes_validate() -> Result<()> {
+    let program = kubernetes_validate()?;
+    if program.exists() {
+        return Ok(());
+    }
+    let venv = program.parent().and_then(Path::parent).context("the cache has no parent")?;
+    println!("setup: kubernetes-validate {KUBERNETES_VALIDATE} from PyPI into {} (9 MB to download)", venv.display());
+    // Debian splits venv from python3; where it is missing, `-m venv` fails.
+    let make = |venv: &Path| shell::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv));
+    if make(venv).is_err() {
+        packages::install(&["python3-venv"])?;
+        make(venv)?;
+    }
+    let pip = venv.join("bin/python3");
+    let version = format!("kubernetes-validate=={KUBERNETES_VALIDATE}");
+    shell::run(Command::new(pip).args(["-m", "pip", "install", "-q", &version]))
+}
+
+/// `python3 -m pip` works.
+fn ensure_pip() -> Result<()> {
+    let works = || shell::output(Command::new("python3").args(["-m", "pip", "--version"])).is_ok();
+    if !works() {
+        packages::install(&["python3-pip"])?;
+    }
+    Ok(())
+}
+
+fn ensure_tools() -> Result<()> {
+    let nextest = nextest()?;
+    if !nextest.exists() {
+        cargo_install("cargo-nextest", NEXTEST, &cache()?, &[], &[], "20 MB on disk, about 5 minutes")?;
+    }
+    let deny = deny()?;
+    if !deny.exists() {
+        let root = deny.parent().and_then(Path::parent).context("the cache has no parent")?;
+        fs::create_dir_all(root)?;
+        // It runs for seconds: not worth an optimised build.
+        cargo_install("cargo-deny", DENY, root, &["--debug"], &[], "60 MB on disk, about 3 minutes")?;
+    }
+    Ok(())
+}
+
+/// Builds and installs a program from crates.io into `root`.
 fn cargo_install(name: &str, version: &str, root: &Path, options: &[&str], env: &[(&str, &Path)], cost: &str) -> Result<()> {
     println!("setup: building {name} {version} from crates.io into {} ({cost})", root.display());
     let mut cargo = shell::cargo();
     // The workspace's .cargo/config.toml and target directory are not for foreign programs.
     cargo.current_dir(root).args(["install", name, "--version", version, "--locked", "--root"]).arg(root).args(options);
-    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "0").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.env_remove("CARGO_TARGET_DIR");
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
     for (key, value) in env {
         cargo.env(key, value);
     }

@@ -36,11 +36,20 @@ pub(super) fn ensure(needs: &[Need]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let names = packages.join(" ");
     if shell::find("apt-get").is_none() {
         let files: Vec<_> = needs.iter().filter(|n| !n.is_met()).map(|n| n.file).collect();
-        bail!("missing: {}; install what your distribution calls the Debian packages {names}", files.join(", "));
+        bail!("missing: {}; install what your distribution calls the Debian packages {}", files.join(", "), packages.join(" "));
     }
+    install(&packages)?;
+    if let Some(need) = needs.iter().find(|n| !n.is_met()) {
+        bail!("package {} is installed and {} is still missing", need.package, need.file);
+    }
+    Ok(())
+}
+
+/// Installs `packages`, whether or not they are there.
+pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
     if !rustix::process::geteuid().is_root() {
         let message = format!("missing packages; as root: apt-get update && apt-get install -y --no-install-recommends {names}");
         return Err(Exit::new(NO_RIGHTS, message).into());
@@ -49,20 +58,16 @@ pub(super) fn ensure(needs: &[Need]) -> Result<()> {
         println!("setup: apt-get update");
         shell::run(apt().args(["update", "-qq"]))?;
     }
-    println!("setup: installing {names} ({})", size(&packages));
-    shell::run(
-        apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(&packages).stdout(std::process::Stdio::null()),
-    )?;
-    if let Some(need) = needs.iter().find(|n| !n.is_met()) {
-        bail!("package {} is installed and {} is still missing", need.package, need.file);
-    }
-    Ok(())
+    println!("setup: installing {names} ({})", size(packages));
+    shell::run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages).stdout(std::process::Stdio::null()))
 }
 
 fn apt() -> Command {
     let mut apt = Command::new("apt-get");
     // Without debconf's questions; messages in the language that `size` reads.
     apt.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
+    // Another apt may be at work.
+    apt.args(["-o", "DPkg::Lock::Timeout=300"]);
     apt
 }
 

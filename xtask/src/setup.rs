@@ -45,7 +45,8 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Tools];
+    /// Everything.
+    pub(crate) const ALL: [Self; 5] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Tools];
 }
 
 const CONTAINERS: [Need; 10] = [

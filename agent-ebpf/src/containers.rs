@@ -85,20 +85,14 @@ unsafe fn submit(chunk: *mut Chunk, len: u32, flags: u16) {
 #[inline(always)]
 unsafe fn output(chunk: *mut Chunk, size: u64) -> i64 {
     // SAFETY: the verifier bounds `size` by the map's value.
-    unsafe {
-        aya_ebpf::helpers::generated::bpf_ringbuf_output(
-            (&raw const EVENTS).cast_mut().cast(),
-            chunk.cast(),
-            size,
-            wake(),
-        )
-    }
+    unsafe { aya_ebpf::helpers::generated::bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), chunk.cast(), size, wake()) }
 }
 
 /// Wakes the reader when a good part of the ring is unread; until then it comes by on its own.
 #[inline(always)]
 pub(crate) fn wake() -> u64 {
-    let flag = if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= kernel::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let flag =
+        if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= kernel::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     u64::from(flag)
 }
 

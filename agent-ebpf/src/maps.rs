@@ -34,7 +34,8 @@ pub(crate) static LINEAGE: HashMap<u32, Lineage> = HashMap::with_max_entries(163
 
 /// Processes that user space found when it started.
 #[map]
-pub(crate) static SEEDS: HashMap<u32, Seed> = HashMap::with_max_entries(65536, 1 /* BPF_F_NO_PREALLOC: empty but at the start */);
+pub(crate) static SEEDS: HashMap<u32, Seed> =
+    HashMap::with_max_entries(65536, 1 /* BPF_F_NO_PREALLOC: empty but at the start */);
 
 /// TCP sockets on their way to a connection. Old ones fall out: an attempt lives for minutes at most.
 #[map]

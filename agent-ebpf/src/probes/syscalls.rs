@@ -3,11 +3,7 @@
 //! In: `sys_enter`. Out: a token in the thread's own buffer; a full buffer becomes a record. A process that
 //! is not followed costs one lookup.
 
-use crate::{
-    containers,
-    kernel::Task,
-    threads,
-};
+use crate::{containers, kernel::Task, threads};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use surprisal_agent_ebpf::token::{self, NR_FOREIGN, NR_MAX, NR_UNKNOWN, Token};
 

@@ -1,0 +1,10 @@
+//! The only door to aya: the programs in the kernel, their maps, their records.
+//!
+//! In: what to load and which processes exist. Out: raw records and counters, as the ABI lays them out.
+//! Never: names a container, interprets a call.
+
+pub mod btf;
+pub mod loader;
+pub mod seeding;
+
+pub use loader::{Capture, Kernel, LoadError, Options};

@@ -1,0 +1,342 @@
+//! Loads the programs, attaches them, reads their counters.
+//!
+//! In: [`Options`]. Out: a [`Kernel`] that captures until it is dropped. Never: reads /proc.
+
+use super::btf;
+use crate::decode::monotonic_ns;
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, RingBuf},
+    programs::{BtfTracePoint, Iter, ProgramError, links::LinkError},
+};
+use std::io::{self, Read as _};
+use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals, globals, maps};
+
+/// Programs that keep threads in task storage.
+static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent.bpf.o"));
+/// Programs that keep threads in a hash map.
+static HASH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent-hash.bpf.o"));
+
+/// Where a thread's buffer lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// Task storage where the kernel has it (5.11), else a hash map.
+    #[default]
+    Auto,
+    /// Task storage or nothing.
+    TaskStorage,
+    /// A hash map by tid.
+    Hash,
+}
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Size of the ring buffer, bytes; rounded up to a power of two of at least one page.
+    pub ring_bytes: u32,
+    /// Where threads' buffers live.
+    pub capture: Capture,
+    /// Never key a container by its cgroup.
+    pub process_only: bool,
+    /// How long calls may wait in a thread's buffer before a peek reports them, nanoseconds.
+    pub peek_after_ns: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ring_bytes: 8 << 20, capture: Capture::Auto, process_only: false, peek_after_ns: 200_000_000 }
+    }
+}
+
+/// Why the programs are not in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Built without the objects.
+    #[error("this agent was built without its eBPF programs; run `cargo xtask build-ebpf` and build it again")]
+    NotEmbedded,
+    /// Offsets.
+    #[error(transparent)]
+    Btf(#[from] btf::Error),
+    /// aya's own reading of BTF.
+    #[error("reading the kernel's BTF")]
+    KernelTypes(#[source] aya::BtfError),
+    /// Not allowed.
+    #[error("not allowed to load eBPF programs: needs CAP_BPF and CAP_PERFMON (or root)")]
+    NotAllowed,
+    /// Object or maps.
+    #[error("creating the maps")]
+    Load(#[source] Box<EbpfError>),
+    /// One program.
+    #[error("{action} the program {program}")]
+    Program {
+        /// "loading" or "attaching".
+        action: &'static str,
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// One map.
+    #[error("the map {map}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// An iterator could not be made.
+    #[error("starting the iterator {program}")]
+    Iterator {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<LinkError>,
+    },
+    /// An iterator stopped half-way.
+    #[error("running the iterator {program}")]
+    IteratorRead {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The object lacks a part.
+    #[error("the embedded object has no {0}: it is not this agent's")]
+    Incomplete(&'static str),
+}
+
+impl LoadError {
+    /// Rights, rather than this kernel's abilities, are missing.
+    pub fn is_rights(&self) -> bool {
+        matches!(self, Self::NotAllowed)
+    }
+}
+
+/// The programs in the kernel. Dropping it detaches and unloads them all.
+pub struct Kernel {
+    ebpf: Ebpf,
+    btf: aya::Btf,
+    /// Where threads' buffers live: never [`Capture::Auto`].
+    pub capture: Capture,
+    containers: HashMap<MapData, u64, ContainerState>,
+    network: HashMap<MapData, u64, NetState>,
+    ignored: HashMap<MapData, u64, u32>,
+    totals: Array<MapData, Totals>,
+}
+
+const LIFECYCLE: [&str; 4] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state"];
+
+impl Kernel {
+    /// Loads everything and attaches nothing.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        match options.capture {
+            Capture::Hash => Self::load_object(HASH, Capture::Hash, options),
+            Capture::TaskStorage => Self::load_object(TASK_STORAGE, Capture::TaskStorage, options),
+            Capture::Auto => match Self::load_object(TASK_STORAGE, Capture::TaskStorage, options) {
+                Err(e @ (LoadError::NotEmbedded | LoadError::NotAllowed | LoadError::Btf(_))) => Err(e),
+                Err(first) => {
+                    tracing::warn!(error = &first as &dyn std::error::Error, "no task storage: falling back to a hash map");
+                    Self::load_object(HASH, Capture::Hash, options).map_err(|_second| first)
+                }
+                ok => ok,
+            },
+        }
+    }
+
+    fn load_object(object: &[u8], capture: Capture, options: &Options) -> Result<Self, LoadError> {
+        if object.is_empty() {
+            return Err(LoadError::NotEmbedded);
+        }
+        let types = btf::Btf::of_this_kernel()?;
+        let offsets = globals::OFFSETS
+            .iter()
+            .map(|(global, structure, path)| Ok((*global, types.offset(structure, path)?)))
+            .collect::<Result<Vec<(&str, u32)>, btf::Error>>()?;
+        let ring = options.ring_bytes.max(4096).checked_next_power_of_two().unwrap_or(1 << 30);
+        let process_only = u32::from(options.process_only);
+        let wake_bytes = u64::from(ring / 4);
+        let btf = aya::Btf::from_sys_fs().map_err(LoadError::KernelTypes)?;
+        let mut loader = EbpfLoader::new();
+        loader.allow_unsupported_maps();
+        loader
+            .btf(Some(&btf))
+            .map_max_entries(maps::EVENTS, ring)
+            .override_global(globals::PROCESS_ONLY, &process_only, true)
+            .override_global(globals::PEEK_AFTER_NS, &options.peek_after_ns, true)
+            .override_global(globals::WAKE_BYTES, &wake_bytes, true);
+        for (global, offset) in &offsets {
+            loader.override_global(global, offset, true);
+        }
+        let mut ebpf = loader.load(object).map_err(|e| match &e {
+            EbpfError::MapError(MapError::CreateError { io_error, .. }) if io_error.kind() == io::ErrorKind::PermissionDenied => {
+                LoadError::NotAllowed
+            }
+            _ => LoadError::Load(Box::new(e)),
+        })?;
+        for program in LIFECYCLE.into_iter().chain(["sys_enter"]) {
+            btf_tracepoint(&mut ebpf, program)?.load(program, &btf).map_err(program_error("loading", program))?;
+        }
+        for program in ["peek", "seed"] {
+            iter(&mut ebpf, program)?.load("task", &btf).map_err(program_error("loading", program))?;
+        }
+        Ok(Self {
+            containers: take(&mut ebpf, maps::CONTAINERS)?,
+            network: take(&mut ebpf, maps::NETWORK)?,
+            ignored: take(&mut ebpf, maps::IGNORED)?,
+            totals: take(&mut ebpf, maps::TOTALS)?,
+            ebpf,
+            btf,
+            capture,
+        })
+    }
+
+    /// Attaches what follows membership and connections. From here on births are seen.
+    pub fn attach_lifecycle(&mut self) -> Result<(), LoadError> {
+        for program in LIFECYCLE {
+            btf_tracepoint(&mut self.ebpf, program)?.attach().map_err(program_error("attaching", program))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the hot path. From here on calls are captured.
+    pub fn attach_calls(&mut self) -> Result<(), LoadError> {
+        btf_tracepoint(&mut self.ebpf, "sys_enter")?.attach().map_err(program_error("attaching", "sys_enter"))?;
+        Ok(())
+    }
+
+    /// Attaches an empty program to the hot path's hook and nothing else: what attaching alone costs.
+    pub fn attach_empty(&mut self) -> Result<(), LoadError> {
+        let program = btf_tracepoint(&mut self.ebpf, "sys_enter_empty")?;
+        program.load("sys_enter", &self.btf).map_err(program_error("loading", "sys_enter_empty"))?;
+        program.attach().map_err(program_error("attaching", "sys_enter_empty"))?;
+        Ok(())
+    }
+
+    /// The records. Once.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        take(&mut self.ebpf, maps::EVENTS)
+    }
+
+    /// The kernel side's own log, to be polled; it speaks through the `log` facade.
+    pub fn take_log(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
+        aya_log::EbpfLogger::init(&mut self.ebpf)
+    }
+
+    /// The maps that seeding fills, once.
+    pub(super) fn take_seed_maps(&mut self) -> Result<SeedMaps, LoadError> {
+        Ok(SeedMaps {
+            lineage: take(&mut self.ebpf, maps::LINEAGE)?,
+            seeds: take(&mut self.ebpf, maps::SEEDS)?,
+            namespaces: take(&mut self.ebpf, maps::NAMESPACES)?,
+        })
+    }
+
+    pub(super) fn add_container(&mut self, key: u64, state: ContainerState) -> Result<bool, LoadError> {
+        const NOEXIST: u64 = 1;
+        let fresh = match self.containers.insert(key, state, NOEXIST) {
+            Ok(()) => true,
+            Err(_) if self.containers.get(&key, 0).is_ok() => false,
+            Err(e) => return Err(LoadError::Map { map: maps::CONTAINERS, source: Box::new(e) }),
+        };
+        if fresh {
+            self.network
+                .insert(key, NetState::default(), 0)
+                .map_err(|e| LoadError::Map { map: maps::NETWORK, source: Box::new(e) })?;
+        }
+        Ok(fresh)
+    }
+
+    /// Reports what waits in the buffers of threads that do not fill them. Call it a few times a second.
+    pub fn peek(&mut self) -> Result<(), LoadError> {
+        run_iterator(&mut self.ebpf, "peek")
+    }
+
+    /// Follows every thread of the seeded processes.
+    pub(super) fn run_seed(&mut self) -> Result<(), LoadError> {
+        run_iterator(&mut self.ebpf, "seed")
+    }
+
+    /// A living container's counters.
+    pub fn container(&self, key: u64) -> Option<ContainerState> {
+        self.containers.get(&key, 0).ok()
+    }
+
+    /// Entries in the table of living containers.
+    pub fn container_keys(&self) -> Vec<u64> {
+        self.containers.keys().filter_map(Result::ok).collect()
+    }
+
+    /// A container's TCP counters.
+    pub fn network(&self, key: u64) -> Option<NetState> {
+        self.network.get(&key, 0).ok()
+    }
+
+    /// Lets go of a container that nobody wants.
+    pub fn ignore(&mut self, key: u64) -> Result<(), MapError> {
+        self.ignored.insert(key, 1, 0)
+    }
+
+    /// Frees what is left of an ended container.
+    pub fn forget(&mut self, key: u64) {
+        // Not there: it was never counted, or is gone already.
+        let _ = self.network.remove(&key);
+        let _ = self.ignored.remove(&key);
+    }
+
+    /// Counters of no container.
+    pub fn totals(&self) -> Totals {
+        self.totals.get(&0, 0).unwrap_or_default()
+    }
+
+    /// Nanoseconds to add to the kernel's monotonic times to get nanoseconds since the Unix epoch.
+    pub fn epoch_offset_ns() -> i128 {
+        jiff::Timestamp::now().as_nanosecond() - i128::from(monotonic_ns())
+    }
+}
+
+/// Maps of the start-up walk.
+#[derive(Debug)]
+pub(super) struct SeedMaps {
+    pub(super) lineage: HashMap<MapData, u32, Lineage>,
+    pub(super) seeds: HashMap<MapData, u32, Seed>,
+    pub(super) namespaces: HashMap<MapData, u32, u64>,
+}
+
+fn run_iterator(ebpf: &mut Ebpf, program: &'static str) -> Result<(), LoadError> {
+    let iterator = iter(ebpf, program)?;
+    let link = iterator.attach().and_then(|id| iterator.take_link(id)).map_err(program_error("attaching", program))?;
+    let mut pass = link.into_file().map_err(|e| LoadError::Iterator { program, source: Box::new(e) })?;
+    // The programs write nothing: reading to the end runs them over all tasks, some thousands a read.
+    let mut nothing = [0; 64];
+    loop {
+        match pass.read(&mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(source) => return Err(LoadError::IteratorRead { program, source }),
+        }
+    }
+}
+
+fn program_error(action: &'static str, program: &'static str) -> impl Fn(ProgramError) -> LoadError {
+    move |source| LoadError::Program { action, program, source: Box::new(source) }
+}
+
+fn btf_tracepoint<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut BtfTracePoint, LoadError> {
+    let found = ebpf.program_mut(program).ok_or(LoadError::Incomplete(program))?;
+    found.try_into().map_err(program_error("finding", program))
+}
+
+fn iter<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, LoadError> {
+    let found = ebpf.program_mut(program).ok_or(LoadError::Incomplete(program))?;
+    found.try_into().map_err(program_error("finding", program))
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<T, LoadError> {
+    let taken = ebpf.take_map(map).ok_or(LoadError::Incomplete(map))?;
+    T::try_from(taken).map_err(|e| LoadError::Map { map, source: Box::new(e) })
+}

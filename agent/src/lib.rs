@@ -17,8 +17,10 @@
 
 pub mod app;
 pub mod bpf;
+pub mod bundle;
 pub mod container;
 pub mod decode;
+pub mod identity;
 pub mod procfs;
 pub mod record;
 pub mod sequence;

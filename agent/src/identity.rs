@@ -1,0 +1,361 @@
+//! From what the kernel calls a container to who it is.
+//!
+//! In: a [`Sighting`]: key, cgroup name, process and shim. Out: a [`ContainerInfo`]. Never: holds up the
+//! stream: [`Resolver::resolve`] may sleep, so it is called from a task of its own, and what it says is joined late.
+//!
+//! **Invariant:** memory is bounded: by the cache sizes, and [`Resolver::forget`] frees what ended.
+
+use crate::{
+    bundle::Bundles,
+    container::{ContainerId, ContainerInfo},
+    procfs::{Cgroups, ContainerKey, Namespace, Procfs, cgroup, walk::SHIM_COMM},
+};
+use jiff::Timestamp;
+use lru::LruCache;
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Containers remembered by name: several times what a node runs.
+const HITS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+/// Containers remembered as nameless.
+const MISSES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// A nameless container is not looked for again so soon.
+const MISS_FOR: Duration = Duration::from_secs(5);
+/// Pauses between tries. A bundle is complete before the container's first process starts, so a second
+/// try is rare: the runtime is replacing a file, or the node is starved.
+const PAUSES_MS: [u64; 6] = [2, 5, 15, 40, 100, 250];
+/// Shims asked for a container whose own shim is not known.
+const SHIMS_MAX: usize = 64;
+
+/// What is known of a container before it has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// What the kernel calls it.
+    pub key: ContainerKey,
+    /// Its cgroup directory's own name, as the kernel saw it at birth; empty: it was in the root, or is not known.
+    pub cgroup_name: String,
+    /// One of its processes; may be gone.
+    pub tgid: u32,
+    /// The shim it descends from; 0: not known. May be gone.
+    pub shim_tgid: u32,
+    /// When its first process was executed. `None`: it ran before the agent.
+    pub started_at: Option<Timestamp>,
+}
+
+/// Names containers, and remembers.
+#[derive(Debug)]
+pub struct Resolver {
+    node: Arc<str>,
+    procfs: Procfs,
+    bundles: Bundles,
+    pauses: Vec<Duration>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    hits: LruCache<ContainerKey, Arc<ContainerInfo>>,
+    misses: LruCache<ContainerKey, (Instant, Arc<ContainerInfo>)>,
+}
+
+impl Resolver {
+    /// For containers of this node.
+    pub fn new(node: &str, procfs: Procfs) -> Self {
+        Self {
+            node: node.into(),
+            bundles: Bundles::new(procfs.clone()),
+            procfs,
+            pauses: PAUSES_MS.map(Duration::from_millis).to_vec(),
+            memory: Mutex::new(Memory { hits: LruCache::new(HITS_MAX), misses: LruCache::new(MISSES_MAX) }),
+        }
+    }
+
+    /// Who it is. Without a readable bundle, an unnamed [`ContainerInfo`] (see [`ContainerInfo::is_named`]) with
+    /// whatever id could be told. Sleeps between tries, 0.4 s in all: call it where that holds up nobody.
+    pub fn resolve(&self, sighting: &Sighting) -> Arc<ContainerInfo> {
+        if let Some(known) = self.known(sighting.key) {
+            return known;
+        }
+        let mut pauses = self.pauses.iter();
+        let found = loop {
+            let found = self.look(sighting);
+            match pauses.next() {
+                Some(pause) if !found.is_named() && self.may_still_come(sighting) => thread::sleep(*pause),
+                _ => break Arc::new(found),
+            }
+        };
+        let mut memory = self.memory();
+        if found.is_named() {
+            memory.misses.pop(&sighting.key);
+            memory.hits.put(sighting.key, found.clone());
+        } else {
+            memory.misses.put(sighting.key, (Instant::now(), found.clone()));
+        }
+        found
+    }
+
+    /// What is remembered, without looking.
+    pub fn known(&self, key: ContainerKey) -> Option<Arc<ContainerInfo>> {
+        let mut memory = self.memory();
+        if let Some(info) = memory.hits.get(&key) {
+            return Some(info.clone());
+        }
+        let (tried, info) = memory.misses.get(&key)?;
+        (tried.elapsed() < MISS_FOR).then(|| info.clone())
+    }
+
+    /// It has ended: frees all that is known of it.
+    pub fn forget(&self, key: ContainerKey) {
+        let mut memory = self.memory();
+        memory.hits.pop(&key);
+        memory.misses.pop(&key);
+    }
+
+    /// Containers remembered, named or not.
+    pub fn len(&self) -> usize {
+        let memory = self.memory();
+        memory.hits.len() + memory.misses.len()
+    }
+
+    /// Is nothing remembered?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every change is one call on one cache: a panic elsewhere leaves it whole.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Once neither the process nor its shim is there, no second try can tell more.
+    fn may_still_come(&self, s: &Sighting) -> bool {
+        [s.tgid, s.shim_tgid].into_iter().any(|pid| pid != 0 && self.procfs.stat(pid).is_some_and(|stat| stat.state != 'Z'))
+    }
+
+    fn look(&self, s: &Sighting) -> ContainerInfo {
+        let cgroups = self.procfs.cgroups(s.tgid);
+        let shims = self.shims(s);
+        let told = told_ids(&s.cgroup_name, &cgroups);
+        for id in &told {
+            if let Some(info) = shims.iter().find_map(|shim| self.read(*shim, id, s)) {
+                return info;
+            }
+        }
+        // The cgroup does not say: everything sits in the root, or the runtime was told another path.
+        if let Some(info) = shims.first().and_then(|shim| self.by_process(*shim, s, &cgroups)) {
+            return info;
+        }
+        ContainerInfo::unnamed(s.key, self.node.clone(), told.into_iter().next(), s.started_at)
+    }
+
+    fn read(&self, shim: u32, id: &ContainerId, s: &Sighting) -> Option<ContainerInfo> {
+        let bundle = self.bundles.read(shim, id).ok()?;
+        Some(ContainerInfo::named(s.key, self.node.clone(), id.clone(), bundle.names, s.started_at))
+    }
+
+    /// Among the bundles around a shim, the one whose first process is this one, shares its mount
+    /// namespace, or was given its cgroup.
+    fn by_process(&self, shim: u32, s: &Sighting, cgroups: &Cgroups) -> Option<ContainerInfo> {
+        let mnt_ns = s.key.mnt_ns().or_else(|| self.procfs.namespace(s.tgid, Namespace::Mount));
+        let around = self.bundles.around(shim);
+        let is_it = |id: &&ContainerId| {
+            let init = self.bundles.init_pid(shim, id);
+            if init == Some(s.tgid) {
+                return true;
+            }
+            if let (Some(init), Some(mnt_ns)) = (init, mnt_ns) {
+                return self.procfs.namespace(init, Namespace::Mount) == Some(mnt_ns);
+            }
+            let given = self.bundles.read(shim, id).ok().and_then(|b| b.cgroups_path);
+            given.is_some_and(|given| given != "/" && cgroups.unified.iter().chain(&cgroups.others).any(|c| *c == given))
+        };
+        around.iter().find(is_it).and_then(|id| self.read(shim, id, s))
+    }
+
+    /// The shim it descends from; where that is gone or not known, any: bundles of one runtime
+    /// namespace all lie side by side.
+    fn shims(&self, s: &Sighting) -> Vec<u32> {
+        let is_shim = |tgid: u32| self.procfs.stat(tgid).is_some_and(|stat| stat.comm == SHIM_COMM && stat.state != 'Z');
+        if s.shim_tgid != 0 && is_shim(s.shim_tgid) {
+            return vec![s.shim_tgid];
+        }
+        let mut at = s.tgid;
+        // As deep as a process tree gets.
+        for _ in 0..64 {
+            let Some(stat) = self.procfs.stat(at) else { break };
+            let Ok(parent) = u32::try_from(stat.ppid) else { break };
+            if parent == 0 {
+                break;
+            }
+            if is_shim(parent) {
+                return vec![parent];
+            }
+            at = parent;
+        }
+        let all = self.procfs.processes().unwrap_or_default();
+        all.into_iter().filter(|tgid| is_shim(*tgid)).take(SHIMS_MAX).collect()
+    }
+}
+
+/// Ids that the cgroup speaks of, surest first.
+fn told_ids(cgroup_name: &str, cgroups: &Cgroups) -> Vec<ContainerId> {
+    let plain = |name: &str| {
+        let unit = [".slice", ".scope", ".service"].iter().any(|suffix| name.ends_with(suffix));
+        if unit { None } else { name.parse().ok() }
+    };
+    let mut ids: Vec<ContainerId> = Vec::new();
+    let told = [cgroup::id_by_shape(cgroup_name), cgroups.container().map(|(id, _)| id), plain(cgroup_name)];
+    for id in told.into_iter().flatten() {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink, path::Path};
+    use surprisal_agent_ebpf::abi::KEY_MNT_NS;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// A node made of files: procfs and bundles.
+    struct Node(tempfile::TempDir);
+
+    impl Node {
+        fn new() -> Self {
+            let node = Self(tempfile::tempdir().expect("a directory"));
+            fs::create_dir(node.0.path().join("proc")).expect("a directory");
+            node
+        }
+
+        fn bundle(&self, id: &str, name: &str, init: Option<u32>, cgroups_path: &str) {
+            let dir = self.0.path().join("task/ns").join(id);
+            fs::create_dir_all(&dir).expect("a directory");
+            let json = serde_json::json!({
+                "annotations": {"io.kubernetes.cri.container-name": name, "io.kubernetes.cri.sandbox-name": "web-0", "io.kubernetes.cri.sandbox-namespace": "shop"},
+                "linux": {"cgroupsPath": cgroups_path},
+            });
+            fs::write(dir.join("config.json"), json.to_string()).expect("a file");
+            if let Some(init) = init {
+                fs::write(dir.join("init.pid"), init.to_string()).expect("a file");
+            }
+        }
+
+        fn process(&self, tgid: u32, parent: u32, comm: &str, mnt: u32, cgroup: &str) {
+            let dir = self.0.path().join("proc").join(tgid.to_string());
+            fs::create_dir_all(dir.join("ns")).expect("a directory");
+            let rest = "0 ".repeat(48);
+            fs::write(dir.join("stat"), format!("{tgid} ({comm}) S {parent} {}\n", rest.trim())).expect("a file");
+            fs::write(dir.join("cgroup"), format!("0::{cgroup}\n")).expect("a file");
+            symlink(format!("mnt:[{mnt}]"), dir.join("ns/mnt")).expect("a link");
+        }
+
+        fn shim(&self, tgid: u32, own: &str) {
+            self.process(tgid, 1, SHIM_COMM, 100, "/");
+            symlink(self.0.path().join("task/ns").join(own), self.0.path().join("proc").join(tgid.to_string()).join("cwd"))
+                .expect("a link");
+        }
+
+        fn resolver(&self) -> Resolver {
+            Resolver { pauses: vec![Duration::ZERO; 3], ..Resolver::new("n", Procfs::at(self.0.path().join("proc"))) }
+        }
+    }
+
+    fn sighting(key: u64, cgroup_name: &str, tgid: u32, shim_tgid: u32) -> Sighting {
+        Sighting { key: ContainerKey(key), cgroup_name: cgroup_name.into(), tgid, shim_tgid, started_at: None }
+    }
+
+    #[test]
+    fn by_the_cgroup_the_kernel_saw() {
+        let node = Node::new();
+        node.bundle("sandbox", "POD", Some(40), "");
+        node.bundle(ID, "nginx", Some(41), "");
+        node.shim(30, "sandbox");
+        for (n, cgroup) in [ID.to_owned(), format!("cri-containerd-{ID}.scope")].iter().enumerate() {
+            let info = node.resolver().resolve(&sighting(n as u64, cgroup, 9999, 30));
+            assert_eq!(
+                (info.id.as_str(), info.workload.as_str()),
+                (ID, "shop/web/nginx"),
+                "the process is gone, its shim is not"
+            );
+        }
+        // A plain id is none by its shape: that a bundle of that name is there says so.
+        node.bundle("c1", "plain", None, "");
+        assert_eq!(node.resolver().resolve(&sighting(7, "c1", 9999, 30)).name, "plain");
+    }
+
+    #[test]
+    fn by_the_process() {
+        let node = Node::new();
+        node.bundle("sandbox", "POD", Some(40), "/a");
+        node.bundle("one", "nginx", Some(41), "/b");
+        node.bundle("two", "redis", Some(42), "/c");
+        node.bundle("late", "late", None, "/foo/bar");
+        node.shim(30, "sandbox");
+        for (tgid, mnt) in [(40, 200), (41, 201), (42, 202)] {
+            node.process(tgid, 30, "x", mnt, "/");
+        }
+        node.process(50, 42, "child", 202, "/");
+        node.process(51, 30, "strange", 204, "/foo/bar");
+        let name = |key, tgid, shim| node.resolver().resolve(&sighting(key, "", tgid, shim)).name.clone();
+        assert_eq!(name(KEY_MNT_NS | 201, 41, 30), "nginx", "its first process");
+        assert_eq!(name(KEY_MNT_NS | 202, 50, 30), "redis", "its mount namespace");
+        assert_eq!(name(KEY_MNT_NS | 202, 50, 0), "redis", "the shim is found again");
+        assert_eq!(name(5, 51, 30), "late", "the cgroup that its bundle asked for");
+    }
+
+    #[test]
+    fn without_a_bundle_the_id_is_better_than_nothing() {
+        let node = Node::new();
+        let resolver = node.resolver();
+        let told = resolver.resolve(&sighting(63, &format!("docker-{ID}.scope"), 9999, 9998));
+        assert_eq!((told.id.as_str(), told.is_named()), (ID, false));
+        assert_eq!(resolver.resolve(&sighting(64, "c1", 9999, 9998)).id.as_str(), "c1");
+        assert_eq!(resolver.resolve(&sighting(65, "init.scope", 9999, 9998)).id.as_str(), "unnamed-41");
+        assert_eq!(resolver.len(), 3);
+        for key in [63, 64, 65] {
+            resolver.forget(ContainerKey(key));
+        }
+        assert!(resolver.is_empty());
+    }
+
+    #[test]
+    fn a_bundle_that_comes_late_is_waited_for() {
+        let node = Node::new();
+        node.bundle("sandbox", "POD", None, "");
+        node.shim(30, "sandbox");
+        let resolver = Resolver { pauses: vec![Duration::from_millis(1); 100_000], ..node.resolver() };
+        let found = thread::scope(|scope| {
+            let waiting = scope.spawn(|| resolver.resolve(&sighting(63, ID, 9999, 30)));
+            node.bundle(ID, "nginx", None, "");
+            waiting.join().expect("no panic")
+        });
+        assert_eq!(found.name, "nginx");
+        assert!(Arc::ptr_eq(&found, &resolver.resolve(&sighting(63, ID, 9999, 30))), "remembered");
+    }
+
+    #[test]
+    fn hits_outlive_their_bundle_and_misses_do_not_hide_it_for_ever() {
+        let node = Node::new();
+        node.bundle("c1", "x", None, "");
+        node.shim(30, "c1");
+        let resolver = node.resolver();
+        assert!(resolver.resolve(&sighting(63, "c1", 9999, 30)).is_named());
+        fs::remove_dir_all(node.0.path().join("task")).expect("there");
+        assert!(resolver.resolve(&sighting(63, "c1", 9999, 30)).is_named());
+
+        assert!(!resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named());
+        node.bundle("c2", "y", None, "");
+        assert!(!resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named(), "not looked for again so soon");
+        resolver.memory().misses.get_mut(&ContainerKey(64)).expect("a miss").0 -= MISS_FOR;
+        assert!(resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named());
+        assert!(Path::new("/proc").exists());
+    }
+}

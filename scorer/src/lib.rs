@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The centre: from the calls of containers to a score, a verdict and its evidence.
+//!
+//! In data-flow order: [`ingest`] takes batches from agents; [`containers`] knows whose they are and keeps
+//! what is said of them; [`window`] cuts threads; [`vocab`] and [`model`] say how likely each call was;
+//! [`inference`] owns the models; [`score`], [`threshold`] and [`verdict`] judge; [`query`] and [`profiles`]
+//! answer. [`train`] makes a [`profile`] from recordings. [`client`] asks from the command line.
+//!
+//! **Invariant:** every map is bounded, and what is dropped is counted in [`metrics`].
+#![forbid(unsafe_code)]
+
+pub mod model;
+pub mod profile;
+pub mod score;
+pub mod threshold;
+pub mod verdict;
+pub mod vocab;
+pub mod window;
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        next = e.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}

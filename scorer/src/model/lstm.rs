@@ -1,0 +1,240 @@
+//! The LSTM, through libtorch.
+//!
+//! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights.
+//! Never: a file, a score. The only module that names `tch`.
+//!
+//! Embedding, one LSTM layer, a linear head over all classes, f32. Each window starts from a zero state:
+//! what came before it is shown as context, so a window's score does not depend on what was scored earlier.
+
+use super::{Encoded, Judged, LanguageModel, ModelError, Position, Sizes};
+use crate::profile::weights::{self, TensorData};
+use crate::verdict::{EXPECTED, SURPRISES};
+use crate::vocab::{PAD, UNKNOWN};
+use std::collections::BTreeMap;
+use tch::nn::{self, OptimizerConfig};
+use tch::{Device, Kind, TchError, Tensor};
+
+/// Windows computed at once; more gains nothing on a CPU and costs memory.
+const BATCH: usize = 128;
+/// A window is padded to the next of these lengths at most, so that short ones stay cheap.
+const LENGTHS: [usize; 4] = [16, 32, 48, super::LONGEST];
+
+impl From<TchError> for ModelError {
+    fn from(e: TchError) -> Self {
+        // libtorch appends its C++ stack; the first line says what happened.
+        Self::Compute(e.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// How many cores one operation may use.
+pub fn set_threads(threads: u16) {
+    tch::set_num_threads(i32::from(threads.max(1)));
+}
+
+/// "cuda" when libtorch has one, else "cpu".
+pub fn device() -> &'static str {
+    if Device::cuda_if_available().is_cuda() { "cuda" } else { "cpu" }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Lstm {
+    vs: nn::VarStore,
+    embedding: Tensor,
+    layer: [Tensor; 4],
+    head: [Tensor; 2],
+    hidden: i64,
+    unseen_nats: f64,
+}
+
+impl Lstm {
+    /// With random weights. `unseen`: how many tokens share the unknown class.
+    pub fn new(sizes: Sizes, classes: usize, unseen: usize, seed: i64) -> Result<Self, ModelError> {
+        tch::manual_seed(seed);
+        let vs = nn::VarStore::new(Device::cuda_if_available());
+        let (e, h, c) = (i64::from(sizes.embedding), i64::from(sizes.hidden), classes as i64);
+        let root = vs.root();
+        let bound = 1.0 / (h as f64).sqrt();
+        let uniform = |name: &str, dims: &[i64]| root.f_var(name, dims, nn::Init::Uniform { lo: -bound, up: bound });
+        let embedding = root.f_var("embedding", &[c, e], nn::Init::Randn { mean: 0.0, stdev: 0.5 })?;
+        let layer = [
+            uniform("weight_ih", &[4 * h, e])?,
+            uniform("weight_hh", &[4 * h, h])?,
+            uniform("bias_ih", &[4 * h])?,
+            uniform("bias_hh", &[4 * h])?,
+        ];
+        let head = [uniform("head_weight", &[c, h])?, uniform("head_bias", &[c])?];
+        Ok(Self { embedding, layer, head, hidden: h, unseen_nats: (unseen.max(1) as f64).ln(), vs })
+    }
+
+    /// From a weights' file; what it holds must be a model of these sizes.
+    pub fn load(bytes: &[u8], sizes: Sizes, classes: usize, unseen: usize) -> Result<Self, ModelError> {
+        let mut model = Self::new(sizes, classes, unseen, 0)?;
+        let tensors = weights::read(bytes, sizes, classes).map_err(|e| ModelError::Weights(e.to_string()))?;
+        tch::no_grad(|| -> Result<(), ModelError> {
+            for (name, variable) in &mut model.vs.variables() {
+                let data = tensors.get(name.as_str()).ok_or_else(|| ModelError::Weights(format!("{name} is missing")))?;
+                variable.f_copy_(&Tensor::f_from_slice(&data.values)?.f_reshape(variable.size())?)?;
+            }
+            Ok(())
+        })?;
+        model.vs.freeze();
+        Ok(model)
+    }
+
+    /// The weights by name.
+    pub fn weights(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        let export = |(name, tensor): (String, Tensor)| {
+            let shape = tensor.size().iter().map(|n| *n as usize).collect();
+            Ok((name, TensorData { shape, values: floats(&tensor.f_detach()?)? }))
+        };
+        self.vs.variables().into_iter().map(export).collect()
+    }
+
+    /// Logits of every class after every input.
+    fn forward(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
+        let embedded = Tensor::f_embedding(&self.embedding, inputs, -1, false, false)?;
+        let state = Tensor::f_zeros([1, inputs.size()[0], self.hidden], (Kind::Float, self.vs.device()))?;
+        let layer: Vec<&Tensor> = self.layer.iter().collect();
+        let (out, _, _) = embedded.f_lstm(&[&state, &state], &layer, true, 1, 0.0, false, false, true)?;
+        let [weight, bias] = &self.head;
+        out.f_linear(weight, Some(bias))
+    }
+
+    /// −ln p of each target, with the logits and their normaliser.
+    fn nll(&self, batch: &Batch) -> Result<(Tensor, Tensor, Tensor), TchError> {
+        let logits = self.forward(&batch.inputs)?;
+        let norm = logits.f_logsumexp([-1], false)?;
+        let picked = logits.f_gather(2, &batch.targets.f_unsqueeze(2)?, false)?.f_squeeze_dim(2)?;
+        Ok((norm.f_sub(&picked)?, logits, norm))
+    }
+
+    fn judge_batch(&self, windows: &[&Encoded]) -> Result<Vec<Judged>, TchError> {
+        let batch = Batch::new(windows, self.vs.device())?;
+        let (nll, logits, norm) = self.nll(&batch)?;
+        let unseen = batch.targets.f_eq(UNKNOWN)?.f_to_kind(Kind::Float)?.f_mul_scalar(self.unseen_nats)?;
+        let nll = nll.f_add(&unseen)?;
+        // No surprisal is negative: with 1 added, context and padding (0) sort last.
+        let scored = nll.f_add_scalar(1.0)?.f_mul(&batch.scored)?;
+        let top = (SURPRISES as i64).min(batch.length);
+        let (_, at) = scored.f_topk(top, 1, true, true)?;
+        let classes = logits.size()[2];
+        let wide = at.f_unsqueeze(2)?.f_expand([-1, -1, classes], false)?;
+        let p = logits.f_gather(1, &wide, false)?.f_sub(&norm.f_gather(1, &at, false)?.f_unsqueeze(2)?)?.f_exp()?;
+        // More than are shown: the call itself, or a class without a name, may be among them.
+        let kept = (EXPECTED as i64 + 2).min(classes);
+        let (p, class) = p.f_topk(kept, 2, true, true)?;
+
+        let (nll, p) = (floats(&nll)?, floats(&p)?);
+        let (at, class) = (ints(&at)?, ints(&class)?);
+        let (length, top, kept) = (batch.length as usize, top as usize, kept as usize);
+        let judged = windows.iter().enumerate().map(|(w, window)| {
+            let nll = nll[w * length + window.scored_from..w * length + window.targets.len()].to_vec();
+            let positions = (0..top.min(nll.len())).filter_map(|k| {
+                let from = (w * top + k) * kept;
+                let index = usize::try_from(at[w * top + k]).ok()?.checked_sub(window.scored_from)?;
+                let expected = class[from..from + kept].iter().copied().zip(p[from..from + kept].iter().copied()).collect();
+                Some(Position { index, expected })
+            });
+            Judged { top: positions.collect(), nll }
+        });
+        Ok(judged.collect())
+    }
+}
+
+impl LanguageModel for Lstm {
+    fn judge(&self, windows: &[Encoded]) -> Result<Vec<Judged>, ModelError> {
+        let mut order: Vec<usize> = (0..windows.len()).collect();
+        order.sort_by_key(|i| windows[*i].inputs.len());
+        let bucket = |i: usize| LENGTHS.partition_point(|n| *n < windows[i].inputs.len());
+        let mut answers: Vec<Option<Judged>> = vec![None; windows.len()];
+        let _guard = tch::no_grad_guard();
+        for group in order.chunk_by(|a, b| bucket(*a) == bucket(*b)) {
+            for part in group.chunks(BATCH) {
+                let chosen: Vec<_> = part.iter().map(|i| &windows[*i]).collect();
+                for (i, judged) in part.iter().zip(self.judge_batch(&chosen)?) {
+                    answers[*i] = Some(judged);
+                }
+            }
+        }
+        answers.into_iter().map(|a| a.ok_or_else(|| ModelError::Compute("a window was left out".into()))).collect()
+    }
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    Vec::try_from(&tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?)
+}
+
+fn ints(tensor: &Tensor) -> Result<Vec<i64>, TchError> {
+    Vec::try_from(&tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?)
+}
+
+/// Windows side by side, padded to the longest.
+struct Batch {
+    inputs: Tensor,
+    targets: Tensor,
+    /// 1 where a target is scored.
+    scored: Tensor,
+    /// 1 where a target is no padding.
+    real: Tensor,
+    length: i64,
+}
+
+impl Batch {
+    fn new(windows: &[&Encoded], device: Device) -> Result<Self, TchError> {
+        let length = windows.iter().map(|w| w.inputs.len()).max().unwrap_or(0);
+        let n = windows.len() * length;
+        let (mut inputs, mut targets, mut scored, mut real) = (vec![PAD; n], vec![PAD; n], vec![0f32; n], vec![0f32; n]);
+        for (w, window) in windows.iter().enumerate() {
+            let from = w * length;
+            let to = from + window.inputs.len();
+            inputs[from..to].copy_from_slice(&window.inputs);
+            targets[from..to].copy_from_slice(&window.targets);
+            real[from..to].fill(1.0);
+            scored[from + window.scored_from..to].fill(1.0);
+        }
+        let shape = [windows.len() as i64, length as i64];
+        let ints = |v: &[i64]| Tensor::f_from_slice(v)?.f_reshape(shape)?.f_to_device(device);
+        let floats = |v: &[f32]| Tensor::f_from_slice(v)?.f_reshape(shape)?.f_to_device(device);
+        Ok(Self {
+            inputs: ints(&inputs)?,
+            targets: ints(&targets)?,
+            scored: floats(&scored)?,
+            real: floats(&real)?,
+            length: shape[1],
+        })
+    }
+}
+
+/// Teaches a model.
+#[derive(Debug)]
+pub struct Teacher {
+    /// What is taught.
+    pub model: Lstm,
+    optimizer: nn::Optimizer,
+}
+
+impl Teacher {
+    /// With Adam.
+    pub fn new(model: Lstm) -> Result<Self, ModelError> {
+        let optimizer = nn::Adam::default().build(&model.vs, 1e-3)?;
+        Ok(Self { model, optimizer })
+    }
+
+    /// One step on windows with weights, none empty; the weighted mean surprisal before it, nats a call.
+    ///
+    /// Context is learned from too: that is where the model learns to go on from few calls.
+    pub fn step(&mut self, windows: &[(Encoded, f32)], rate: f64) -> Result<f64, ModelError> {
+        let device = self.model.vs.device();
+        let encoded: Vec<_> = windows.iter().map(|(w, _)| w).collect();
+        let batch = Batch::new(&encoded, device)?;
+        let weights: Vec<f32> = windows.iter().map(|(_, weight)| *weight).collect();
+        let weights = Tensor::f_from_slice(&weights)?.f_to_device(device)?.f_unsqueeze(1)?;
+        let (nll, _, _) = self.model.nll(&batch)?;
+        let weights = batch.real.f_mul(&weights)?;
+        let loss = nll.f_mul(&weights)?.f_sum(Kind::Float)?.f_div(&weights.f_sum(Kind::Float)?)?;
+        self.optimizer.set_lr(rate);
+        self.optimizer.backward_step_clip_norm(&loss, 1.0);
+        Ok(loss.f_double_value(&[])?)
+    }
+}

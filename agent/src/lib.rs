@@ -16,8 +16,10 @@
 //! Around them: [`app`] owns every task.
 
 pub mod app;
+pub mod attribute;
 pub mod bpf;
 pub mod bundle;
+pub mod capture;
 pub mod container;
 pub mod decode;
 pub mod identity;

@@ -156,7 +156,7 @@ mod tests {
         let mut reborn = calls(0, &[9], false, false);
         reborn.born_ns = 5;
         assert_eq!(s.accept(&mut reborn, 2).map(|f| f.tokens), Some(vec![9]));
-        s.sweep(TOMBSTONE_NS);
+        s.sweep(TOMBSTONE_NS + 1);
         assert_eq!(s.len(), 1);
     }
 

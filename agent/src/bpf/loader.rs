@@ -123,6 +123,7 @@ pub struct Kernel {
     /// Where threads' buffers live: never [`Capture::Auto`].
     pub capture: Capture,
     containers: HashMap<MapData, u64, ContainerState>,
+    namespaces: HashMap<MapData, u32, u64>,
     network: HashMap<MapData, u64, NetState>,
     ignored: HashMap<MapData, u64, u32>,
     totals: Array<MapData, Totals>,
@@ -185,6 +186,7 @@ impl Kernel {
         }
         Ok(Self {
             containers: take(&mut ebpf, maps::CONTAINERS)?,
+            namespaces: take(&mut ebpf, maps::NAMESPACES)?,
             network: take(&mut ebpf, maps::NETWORK)?,
             ignored: take(&mut ebpf, maps::IGNORED)?,
             totals: take(&mut ebpf, maps::TOTALS)?,
@@ -228,11 +230,7 @@ impl Kernel {
 
     /// The maps that seeding fills, once.
     pub(super) fn take_seed_maps(&mut self) -> Result<SeedMaps, LoadError> {
-        Ok(SeedMaps {
-            lineage: take(&mut self.ebpf, maps::LINEAGE)?,
-            seeds: take(&mut self.ebpf, maps::SEEDS)?,
-            namespaces: take(&mut self.ebpf, maps::NAMESPACES)?,
-        })
+        Ok(SeedMaps { lineage: take(&mut self.ebpf, maps::LINEAGE)?, seeds: take(&mut self.ebpf, maps::SEEDS)? })
     }
 
     pub(super) fn add_container(&mut self, key: u64, state: ContainerState) -> Result<bool, LoadError> {
@@ -243,9 +241,10 @@ impl Kernel {
             Err(e) => return Err(LoadError::Map { map: maps::CONTAINERS, source: Box::new(e) }),
         };
         if fresh {
-            self.network
-                .insert(key, NetState::default(), 0)
-                .map_err(|e| LoadError::Map { map: maps::NETWORK, source: Box::new(e) })?;
+            let network = self.network.insert(key, NetState::default(), 0);
+            network.map_err(|e| LoadError::Map { map: maps::NETWORK, source: Box::new(e) })?;
+            let namespace = self.namespaces.insert(state.mnt_ns, key, 0);
+            namespace.map_err(|e| LoadError::Map { map: maps::NAMESPACES, source: Box::new(e) })?;
         }
         Ok(fresh)
     }
@@ -285,6 +284,15 @@ impl Kernel {
         // Not there: it was never counted, or is gone already.
         let _ = self.network.remove(&key);
         let _ = self.ignored.remove(&key);
+        // Still there: it ended between the walk that found it and its entry here, or its end was refused.
+        if let Ok(state) = self.containers.get(&key, 0)
+            && state.live_threads == 0
+        {
+            let _ = self.containers.remove(&key);
+            if self.namespaces.get(&state.mnt_ns, 0).ok() == Some(key) {
+                let _ = self.namespaces.remove(&state.mnt_ns);
+            }
+        }
     }
 
     /// Counters of no container.
@@ -303,7 +311,6 @@ impl Kernel {
 pub(super) struct SeedMaps {
     pub(super) lineage: HashMap<MapData, u32, Lineage>,
     pub(super) seeds: HashMap<MapData, u32, Seed>,
-    pub(super) namespaces: HashMap<MapData, u32, u64>,
 }
 
 fn run_iterator(ebpf: &mut Ebpf, program: &'static str) -> Result<(), LoadError> {

@@ -73,7 +73,6 @@ impl Seeder {
             any = true;
             let state = ContainerState { cgroup_id: m.cgroup_id, mnt_ns: m.mnt_ns, tgid: m.tgid, ..ContainerState::default() };
             if kernel.add_container(m.key, state)? {
-                self.maps.namespaces.insert(m.mnt_ns, m.key, 0).map_err(map_error(maps::NAMESPACES))?;
                 born.push(m.key);
             }
             self.maps.seeds.insert(m.tgid, Seed { container: m.key }, 0).map_err(map_error(maps::SEEDS))?;

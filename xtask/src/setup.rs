@@ -74,8 +74,8 @@ const KUBERNETES: [Need; 8] = [
     Need { file: "python3", package: "python3" },
 ];
 
-/// Schemas up to Kubernetes 1.37.
-const KUBERNETES_VALIDATE: &str = "1.37.0";
+/// Each holds the schemas of a dozen versions: one those of today, one that of 1.20, the oldest that is tested.
+const KUBERNETES_VALIDATE: [&str; 2] = ["1.37.0", "1.27.1"];
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Libtorch => println!("{}", libtorch::describe()?),
             Part::Containers => println!("containers: {}", place("containerd")?.display()),
             Part::Kubernetes => {
-                println!("kubernetes: {}, {}", place("etcd")?.display(), kubernetes_validate()?.display());
+                println!("kubernetes: {}, {}", place("etcd")?.display(), kubernetes_validate(KUBERNETES_VALIDATE[0])?.display());
             }
             Part::Tools => println!("tools: {}, {}", nextest()?.display(), deny()?.display()),
         }
@@ -103,7 +103,8 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
             Part::Bpf => bpf::ensure(),
             Part::Libtorch => libtorch::ensure(),
             Part::Containers => packages::ensure(&CONTAINERS),
-            Part::Kubernetes => packages::ensure(&KUBERNETES).and_then(|()| ensure_kubernetes_validate()),
+            Part::Kubernetes => packages::ensure(&KUBERNETES)
+                .and_then(|()| KUBERNETES_VALIDATE.into_iter().try_for_each(ensure_kubernetes_validate)),
             Part::Tools => ensure_tools(),
         }
         .with_context(|| format!("setting up {part:?}"))?;
@@ -122,9 +123,9 @@ pub(crate) fn cache() -> Result<PathBuf> {
     dir.canonicalize().with_context(|| format!("resolving {}", dir.display()))
 }
 
-/// The validator of manifests.
-pub(crate) fn kubernetes_validate() -> Result<PathBuf> {
-    Ok(cache()?.join("kubernetes-validate").join(KUBERNETES_VALIDATE).join("bin/kubernetes-validate"))
+/// A version of the validator of manifests.
+pub(crate) fn kubernetes_validate(version: &str) -> Result<PathBuf> {
+    Ok(cache()?.join("kubernetes-validate").join(version).join("bin/kubernetes-validate"))
 }
 
 /// cargo-nextest: the user's own, else the cache's.
@@ -144,13 +145,13 @@ fn place(program: &str) -> Result<PathBuf> {
     shell::find(program).with_context(|| format!("{program} is not in PATH"))
 }
 
-fn ensure_kubernetes_validate() -> Result<()> {
-    let program = kubernetes_validate()?;
+fn ensure_kubernetes_validate(version: &str) -> Result<()> {
+    let program = kubernetes_validate(version)?;
     if program.exists() {
         return Ok(());
     }
     let venv = program.parent().and_then(Path::parent).context("the cache has no parent")?;
-    println!("setup: kubernetes-validate {KUBERNETES_VALIDATE} from PyPI into {} (9 MB to download)", venv.display());
+    println!("setup: kubernetes-validate {version} from PyPI into {} (15 MB to download)", venv.display());
     // Debian splits venv from python3; where it is missing, `-m venv` fails.
     let make = |venv: &Path| shell::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv));
     if make(venv).is_err() {
@@ -158,7 +159,7 @@ fn ensure_kubernetes_validate() -> Result<()> {
         make(venv)?;
     }
     let pip = venv.join("bin/python3");
-    let version = format!("kubernetes-validate=={KUBERNETES_VALIDATE}");
+    let version = format!("kubernetes-validate=={version}");
     shell::run(Command::new(pip).args(["-m", "pip", "install", "-q", &version]))
 }
 

@@ -291,12 +291,12 @@ mod tests {
             assert_eq!(parse(json.to_string().as_bytes(), "").expect("a configuration").names.name, "");
         }
         assert!(parse(b"{\"annotations\":{\"a\":", "").is_err(), "half written");
-        assert!(parse(b"[]", "").is_err());
+        assert!(parse(b"7", "").is_err());
     }
 
     #[test]
     fn locations() {
-        let at = |path| location(path).map(|l| (l.runtime_namespace, l.id.to_string()));
+        let at = |path: &str| location(path).map(|l| (l.runtime_namespace, l.id.to_string()));
         let path = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
         assert_eq!(at(path), Some(("k8s.io".into(), "c1".into())));
         assert_eq!(at(&format!("{path} (deleted)")), Some(("k8s.io".into(), "c1".into())));

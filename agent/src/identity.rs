@@ -220,7 +220,7 @@ fn told_ids(cgroup_name: &str, cgroups: &Cgroups) -> Vec<ContainerId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::symlink, path::Path};
+    use std::{fs, os::unix::fs::symlink};
     use surprisal_agent_ebpf::abi::KEY_MNT_NS;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -352,10 +352,11 @@ mod tests {
         assert!(resolver.resolve(&sighting(63, "c1", 9999, 30)).is_named());
 
         assert!(!resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named());
-        node.bundle("c2", "y", None, "");
+        for id in ["c1", "c2"] {
+            node.bundle(id, "y", None, "");
+        }
         assert!(!resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named(), "not looked for again so soon");
         resolver.memory().misses.get_mut(&ContainerKey(64)).expect("a miss").0 -= MISS_FOR;
         assert!(resolver.resolve(&sighting(64, "c2", 9999, 30)).is_named());
-        assert!(Path::new("/proc").exists());
     }
 }

@@ -26,3 +26,4 @@ pub mod identity;
 pub mod procfs;
 pub mod record;
 pub mod sequence;
+pub mod uplink;

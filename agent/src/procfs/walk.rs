@@ -229,7 +229,7 @@ impl Walker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::symlink, path::Path};
+    use std::{fs, os::unix::fs::symlink};
 
     /// A procfs made of files.
     struct Fake(tempfile::TempDir);
@@ -382,6 +382,5 @@ mod tests {
     fn no_procfs_is_one_clear_line() {
         let error = Walker::new(Procfs::at("/nonexistent"), Membership::Auto).walk().expect_err("no such directory");
         assert_eq!(error.to_string(), "cannot list processes in /nonexistent: is procfs mounted there?");
-        assert!(!Path::new("/nonexistent").exists());
     }
 }

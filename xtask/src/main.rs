@@ -3,6 +3,7 @@
 
 mod build_ebpf;
 mod codegen;
+mod image;
 mod setup;
 mod shell;
 mod test;
@@ -25,6 +26,8 @@ enum Command {
     BuildEbpf(build_ebpf::Args),
     /// Run every check and test, end to end
     Test(test::Args),
+    /// Pack agent and scorer as OCI images, offline
+    Image(image::Args),
     /// Regenerate proto/src/generated from proto/proto
     Codegen(codegen::Args),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match result {

@@ -72,12 +72,7 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Result<Self, BadAddress> {
-        let bad = || BadAddress(options.scorer.clone());
-        let endpoint = Endpoint::from_shared(options.scorer.clone()).map_err(|_not_a_uri| bad())?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none_or(str::is_empty) {
-            return Err(bad());
-        }
-        let endpoint = endpoint
+        let endpoint = check(&options.scorer)?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
@@ -206,6 +201,17 @@ impl Client {
             abi: token::ABI.to_owned(),
         }
     }
+}
+
+/// Is it a scorer's address?
+pub fn check(scorer: &str) -> Result<Endpoint, BadAddress> {
+    let bad = || BadAddress(scorer.to_owned());
+    let endpoint = Endpoint::from_shared(scorer.to_owned()).map_err(|_not_a_uri| bad())?;
+    let uri = endpoint.uri();
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(bad());
+    }
+    Ok(endpoint)
 }
 
 /// Room on the connection, once there is something to send.

@@ -87,6 +87,7 @@ impl Token {
         (self.0 >> 10) as u8
     }
     /// The same call without its class.
+    #[must_use]
     pub const fn without_class(self) -> Self {
         Self(self.nr())
     }
@@ -127,7 +128,7 @@ fn class(rule: u8, arg: impl Fn(usize) -> u64) -> u8 {
             if request >= 0x4200 { small(request - 0x4200 + 32) } else { small(request) }
         }
         DUP => 1 + if arg(1) > 2 { 3 } else { arg(1) },
-        SETID => 1 + (arg(0) & 0xffff_ffff != 0) as u64,
+        SETID => 1 + u64::from(arg(0) & 0xffff_ffff != 0),
         MEMFD => 1 + (arg(1) & 0x1f),
         IOCTL => match (arg(1) >> 8) & 0xff {
             0x54 => 1,
@@ -157,9 +158,9 @@ fn open(flags: u64) -> u64 {
         return 33;
     }
     1 + (flags & 3)
-        + if flags & CREAT != 0 { 4 } else { 0 }
-        + if flags & TRUNC_OR_APPEND != 0 { 8 } else { 0 }
-        + if flags & DIRECTORY != 0 { 16 } else { 0 }
+        + 4 * u64::from(flags & CREAT != 0)
+        + 8 * u64::from(flags & TRUNC_OR_APPEND != 0)
+        + 16 * u64::from(flags & DIRECTORY != 0)
 }
 
 #[inline(always)]
@@ -193,11 +194,11 @@ fn clone(flags: u64) -> u64 {
     const NEWNS: u64 = 0x2_0000;
     const NEWUSER: u64 = 0x1000_0000;
     const OTHER_NS: u64 = 0x0200_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000 | 0x80;
-    1 + if flags & THREAD != 0 { 1 } else { 0 }
+    1 + u64::from(flags & THREAD != 0)
         + if flags & (VM | VFORK) != 0 { 2 } else { 0 }
-        + if flags & NEWUSER != 0 { 4 } else { 0 }
-        + if flags & NEWNS != 0 { 8 } else { 0 }
-        + if flags & OTHER_NS != 0 { 16 } else { 0 }
+        + 4 * u64::from(flags & NEWUSER != 0)
+        + 8 * u64::from(flags & NEWNS != 0)
+        + 16 * u64::from(flags & OTHER_NS != 0)
 }
 
 /// Words for a token's class, most telling first; empty where it has none. At most 5 words.
@@ -222,7 +223,7 @@ pub fn describe(token: Token) -> Words {
         CLONE | SETNS => {
             words.push_if(class & 1 != 0, "thread");
             words.push_if(class & 3 == 2, "shared memory");
-            words.push_if(class & 31 == 0, "process");
+            words.push_if(class & 31 < 1, "process");
             words.push_if(class & 4 != 0, "new user namespace");
             words.push_if(class & 8 != 0, "new mount namespace");
             words.push_if(class & 16 != 0, "other new namespace");
@@ -231,7 +232,7 @@ pub fn describe(token: Token) -> Words {
             words.push_if(class & 4 != 0, "executable");
             words.push_if(class & 2 != 0, "writable");
             words.push_if(class & 7 == 1, "read-only");
-            words.push_if(class & 7 == 0, "no access");
+            words.push_if(class & 7 < 1, "no access");
             words.push_if(class & 8 != 0, "anonymous");
         }
         DUP => words.push(["onto stdin", "onto stdout", "onto stderr", "onto another"][usize::from(class & 3)]),
@@ -292,7 +293,7 @@ mod tests {
         check(257, [0, 0, 0o10_000_000, 0, 0, 0], 33, &["path only"]);
         check(41, [2, 1 | 0o2_000_000, 0, 0, 0, 0], 5, &["ipv4", "stream"]);
         check(41, [17, 3, 0, 0, 0, 0], 19, &["packet", "raw"]);
-        check(56, [0x3d0f00, 0, 0, 0, 0, 0], 4, &["thread"]);
+        check(56, [0x003d_0f00, 0, 0, 0, 0, 0], 4, &["thread"]);
         check(56, [0x0120_0011, 0, 0, 0, 0, 0], 1, &["process"]);
         check(56, [0x4111, 0, 0, 0, 0, 0], 3, &["shared memory"]);
         check(272, [0x1000_0000, 0, 0, 0, 0, 0], 5, &["new user namespace"]);

@@ -224,7 +224,7 @@ impl Attribution {
                     self.totals.named_too_late += 1;
                     let who = entry.who.clone();
                     let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), who.cgroup_name.parse().ok(), who.started_at);
-                    self.settle(key, Arc::new(bare), out);
+                    self.settle(key, &Arc::new(bare), out);
                 }
             }
             State::Unwanted => {}
@@ -234,15 +234,15 @@ impl Attribution {
     /// Takes a container's names. An unnamed `info` is an answer too: nothing better will come soon.
     pub fn named(&mut self, info: Arc<ContainerInfo>, now_ns: u64, out: &mut Vec<Record>) {
         let key = info.key;
-        self.settle(key, info, out);
+        self.settle(key, &info, out);
         if self.entries.get(&key).is_some_and(|e| e.ended.is_some()) {
             self.bury(key, now_ns, out);
         }
     }
 
-    fn settle(&mut self, key: ContainerKey, info: Arc<ContainerInfo>, out: &mut Vec<Record>) {
+    fn settle(&mut self, key: ContainerKey, info: &Arc<ContainerInfo>, out: &mut Vec<Record>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        if !self.selection.wants(&info) {
+        if !self.selection.wants(info) {
             if let State::Naming { held, bytes } = &entry.state {
                 self.held_bytes -= bytes;
                 self.totals.calls_unselected += held.iter().map(|r| r.tokens.len() as u64).sum::<u64>();
@@ -252,12 +252,12 @@ impl Attribution {
             self.to_ignore.push(key);
             return;
         }
-        out.push(Record::Birth(Arc::clone(&info)));
-        if let State::Naming { held, bytes } = std::mem::replace(&mut entry.state, State::Named(Arc::clone(&info))) {
+        out.push(Record::Birth(Arc::clone(info)));
+        if let State::Naming { held, bytes } = std::mem::replace(&mut entry.state, State::Named(Arc::clone(info))) {
             self.held_bytes -= bytes;
             for run in held {
                 self.totals.calls_out += run.tokens.len() as u64;
-                out.push(Record::Calls { container: Arc::clone(&info), run });
+                out.push(Record::Calls { container: Arc::clone(info), run });
             }
         }
     }
@@ -334,7 +334,7 @@ impl Attribution {
         for key in naming {
             let who = self.entries[&key].who.clone();
             let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), who.cgroup_name.parse().ok(), who.started_at);
-            self.settle(key, Arc::new(bare), out);
+            self.settle(key, &Arc::new(bare), out);
         }
         for entry in self.entries.values_mut() {
             if let State::Named(container) = &entry.state {

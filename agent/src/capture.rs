@@ -11,6 +11,7 @@ use crate::{
     attribute::{self, Attribution},
     bpf::{
         Kernel, LoadError,
+        loader::KernelLog,
         seeding::{Ancestor, Member, Seeder},
     },
     container::{ContainerInfo, Selection},
@@ -121,6 +122,7 @@ pub struct Stats {
 pub struct Capture {
     kernel: Kernel,
     ring: RingBuf<MapData>,
+    log: Option<KernelLog>,
     attribution: Attribution,
     procfs: Procfs,
     resolver: Arc<Resolver>,
@@ -137,6 +139,7 @@ impl Capture {
     pub fn start(mut kernel: Kernel, settings: &Settings, sinks: Vec<Box<dyn Sink>>) -> Result<Self, Error> {
         let procfs = Procfs::default();
         let ring = kernel.take_ring()?;
+        let log = kernel.take_log().map_err(|error| tracing::warn!(%error, "the kernel side's log will not be shown")).ok();
         let (to_namers, names, resolver) = start_namers(&settings.node, &procfs)?;
         let mut attribution = Attribution::new(Arc::clone(&settings.node), settings.selection.clone(), Kernel::epoch_offset_ns());
         // First whatever is born from now on, then what is there already.
@@ -157,6 +160,7 @@ impl Capture {
         Ok(Self {
             kernel,
             ring,
+            log,
             attribution,
             procfs,
             resolver,
@@ -186,6 +190,9 @@ impl Capture {
             self.wait()?;
             let more = self.drain();
             self.take_names();
+            if let Some(log) = &mut self.log {
+                log();
+            }
             let now = monotonic_ns();
             if now.saturating_sub(peeked) >= PEEK_NS {
                 peeked = now;

@@ -53,7 +53,7 @@ pub enum Line {
 pub struct Header {
     /// [`VERSION`].
     pub version: u32,
-    /// Numbering of calls: "x86_64".
+    /// Numbering of calls: [`token::ABI`].
     pub abi: String,
     /// [`token::LAYOUT`].
     pub token_layout: u32,

@@ -116,6 +116,9 @@ impl LoadError {
     }
 }
 
+/// Hands on what the kernel side has logged.
+pub type KernelLog = Box<dyn FnMut() + Send>;
+
 /// The programs in the kernel. Dropping it detaches and unloads them all.
 pub struct Kernel {
     ebpf: Ebpf,
@@ -160,6 +163,7 @@ impl Kernel {
         let ring = options.ring_bytes.max(4096).checked_next_power_of_two().unwrap_or(1 << 30);
         let process_only = u32::from(options.process_only);
         let wake_bytes = u64::from(ring / 4);
+        let log_level = log_level();
         let btf = aya::Btf::from_sys_fs().map_err(LoadError::KernelTypes)?;
         let mut loader = EbpfLoader::new();
         loader.allow_unsupported_maps();
@@ -168,7 +172,8 @@ impl Kernel {
             .map_max_entries(maps::EVENTS, ring)
             .override_global(globals::PROCESS_ONLY, &process_only, true)
             .override_global(globals::PEEK_AFTER_NS, &options.peek_after_ns, true)
-            .override_global(globals::WAKE_BYTES, &wake_bytes, true);
+            .override_global(globals::WAKE_BYTES, &wake_bytes, true)
+            .override_global(aya_log::LEVEL, &log_level, false);
         for (global, offset) in &offsets {
             loader.override_global(global, offset, true);
         }
@@ -223,9 +228,11 @@ impl Kernel {
         take(&mut self.ebpf, maps::EVENTS)
     }
 
-    /// The kernel side's own log, to be polled; it speaks through the `log` facade.
-    pub fn take_log(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
-        aya_log::EbpfLogger::init(&mut self.ebpf)
+    /// The kernel side's own log: each call of what is returned hands on what was written since, as `log` records,
+    /// which the agent's tracing output takes up.
+    pub fn take_log(&mut self) -> Result<KernelLog, aya_log::Error> {
+        let mut log = aya_log::EbpfLogger::init(&mut self.ebpf)?;
+        Ok(Box::new(move || log.flush()))
     }
 
     /// The maps that seeding fills, once.
@@ -311,6 +318,16 @@ impl Kernel {
 pub(super) struct SeedMaps {
     pub(super) lineage: HashMap<MapData, u32, Lineage>,
     pub(super) seeds: HashMap<MapData, u32, Seed>,
+}
+
+/// The kernel side logs nothing that tracing would not show: aya-log's levels, 1 (error) to 5 (trace).
+fn log_level() -> u8 {
+    use tracing::level_filters::LevelFilter;
+    let level = LevelFilter::current();
+    [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE]
+        .iter()
+        .position(|l| *l == level)
+        .map_or(0, |i| i as u8 + 1)
 }
 
 fn run_iterator(ebpf: &mut Ebpf, program: &'static str) -> Result<(), LoadError> {

@@ -1,8 +1,8 @@
 //! The harness itself: what it starts runs, and nothing of it stays.
 
 use anyhow::Result;
-use std::{fs, path::Path, process::Command, thread, time::Duration};
-use surprisal_e2e::{Cgroups, Containerd, Daemon, Netns, Run, Scratch, images, scratch, wait_for};
+use std::{fs, path::Path, process::Command, sync::Mutex, thread, time::Duration};
+use surprisal_e2e::{Cgroups, Containerd, Daemon, Netns, Run, Scratch, images, scene::Scene, scratch, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -78,6 +78,21 @@ fn linked_namespaces_reach_each_other() -> Result<()> {
     let path = a.path();
     drop((a, b));
     assert!(!path.exists());
+    Ok(())
+}
+
+/// The scene that the demo and the attack's test use: its shell comes out of the server, and reads the secret.
+#[test]
+fn the_attack_is_real() -> Result<()> {
+    static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let scene = Scene::start()?;
+    let attack = scene.attack(|line| SEEN.lock().expect("nobody panics with it").push(line.to_owned()))?;
+    wait_for("the attack's end", SOON, || attack.is_over().then_some(()));
+    let seen = SEEN.lock().expect("nobody panics with it").join("\n");
+    for expected in ["uid=0(root)", "demo-token-4f1c", "redis-server"] {
+        assert!(seen.contains(expected), "{expected} in:\n{seen}");
+    }
+    assert!(scene.server.is_running());
     Ok(())
 }
 

@@ -158,6 +158,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   address = "{dir}/containerd.sock"
 [ttrpc]
   address = "{dir}/containerd.sock.ttrpc"
+[debug]
+  level = "warn"
 [metrics]
   address = ""
 "#

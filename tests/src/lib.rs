@@ -23,12 +23,14 @@ pub mod agent;
 pub mod containerd;
 pub mod daemon;
 pub mod images;
+#[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod netns;
 pub mod oci;
 pub mod program;
 #[cfg(feature = "recordings")]
 pub mod recording;
+pub mod scene;
 pub mod scorer;
 pub mod scratch;
 pub mod wait;

@@ -3,6 +3,7 @@
 
 mod build_ebpf;
 mod codegen;
+mod demo;
 mod image;
 mod setup;
 mod shell;
@@ -24,6 +25,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the eBPF object that the agent embeds
     BuildEbpf(build_ebpf::Args),
+    /// Show all of it: learn a container's life, attack it, see the verdict
+    Demo(demo::Args),
     /// Run every check and test, end to end
     Test(test::Args),
     /// Pack agent and scorer as OCI images, offline
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::run(&args),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Codegen(args) => codegen::run(&args),

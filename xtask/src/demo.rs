@@ -1,0 +1,233 @@
+//! `xtask demo`: from nothing to a caught attack, alone, in a few minutes.
+//!
+//! In: a fresh machine. Out: on the screen, a container's score under normal load, then under a real attack, with
+//! the verdict and its evidence. Never: leaves anything running, also after Ctrl-C; what a killed run left ends when
+//! the next one starts.
+//!
+//! Where the kernel or the user's rights do not allow eBPF, the same scorer gets a recording that this project made.
+
+mod replay;
+mod scores;
+mod screen;
+
+use crate::{
+    build_ebpf,
+    setup::{self, Part},
+    shell::{self, Exit},
+};
+use anyhow::{Context as _, Result, bail};
+use scores::{Score, Watch};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use surprisal_e2e::{Scorer, agent, scene::Scene, scorer, scratch};
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Replay the shipped recording even where eBPF is possible
+    #[arg(long)]
+    replay: bool,
+    /// Keep the recording of the normal load and of the attack in this directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<std::path::PathBuf>,
+    /// Seconds of normal load to learn from
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(5..=600))]
+    learn: u32,
+}
+
+/// How long normal load is scored before the attack.
+const NORMAL: Duration = Duration::from_secs(12);
+/// How long the verdict may take before the demo says that it failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let interrupt = Interrupt::catch()?;
+    scratch::end_leftovers();
+    screen::title("Surprisal demo: learn a container's normal life, then attack it");
+    let why = if args.replay { Some("--replay".to_owned()) } else { prepare(&interrupt)? };
+    match why {
+        None => live(args, &interrupt),
+        Some(why) => {
+            screen::title("No eBPF here: replaying a recording through the same scorer");
+            screen::say(&why);
+            prepare_replay(&interrupt)?;
+            replay::run(&interrupt)
+        }
+    }
+}
+
+/// Installs and builds; says why eBPF is not possible, if it is not.
+fn prepare(interrupt: &Interrupt) -> Result<Option<String>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Some("eBPF and containers need root, and this is not root.".to_owned()));
+    }
+    screen::title("1  Set up and build (minutes the first time, seconds then)");
+    setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
+    build_ebpf::build()?;
+    build(&["--package", "surprisal-agent", "--package", "surprisal-scorer"])?;
+    interrupt.check()?;
+    let probe = agent::run(&["probe"])?;
+    if probe.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
+    Ok(Some(format!("`surprisal-agent probe` ended with {}: {text}", probe.status)))
+}
+
+fn prepare_replay(interrupt: &Interrupt) -> Result<()> {
+    setup::ensure(&[Part::Libtorch])?;
+    build(&["--package", "surprisal-scorer"])?;
+    interrupt.check()
+}
+
+fn build(packages: &[&str]) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--locked", "--features", "surprisal-scorer/tch"]).args(packages);
+    shell::run(&mut cargo)
+}
+
+fn live(args: &Args, interrupt: &Interrupt) -> Result<()> {
+    screen::title("2  A redis server in a container, with clients");
+    let scene = Scene::start()?;
+    interrupt.check()?;
+    let (scratch, id, workload) = (scene.containerd.scratch(), scene.server.id().to_owned(), scene.server.workload());
+    let (normal, profiles) = (scratch.path().join("normal.jsonl"), scratch.path().join("profiles"));
+    let select = format!("workload={workload}");
+    screen::say(&format!("container {workload}, process {}", scene.server.pid()));
+
+    screen::title(&format!("3  Follow its system calls for {} s", args.learn));
+    let (output, seconds) = (normal.to_string_lossy(), args.learn.to_string());
+    let record = ["record", "--output", &*output, "--label", "normal", "--duration", &seconds, "--select", &select];
+    let mut recorder = agent::start(scratch, &record)?;
+    let begin = Instant::now();
+    while recorder.is_running() {
+        interrupt.sleep(Duration::from_millis(250))?;
+        let bytes = normal.metadata().map_or(0, |m| m.len());
+        screen::progress(begin.elapsed(), Duration::from_secs(u64::from(args.learn)), bytes);
+        if begin.elapsed() > Duration::from_secs(u64::from(args.learn) + 30) {
+            bail!("the recording does not end; the agent's log:\n{}", recorder.log());
+        }
+    }
+    screen::end_progress();
+    let status = recorder.wait(Duration::from_secs(1))?;
+    if !status.success() {
+        bail!("surprisal-agent record ended with {status}:\n{}", recorder.log());
+    }
+
+    screen::title("4  Train a language model on them");
+    train(&profiles, &workload, &normal)?;
+    interrupt.check()?;
+
+    screen::title("5  Score what it does now: normal load");
+    let server = Scorer::serve(scratch, &profiles, &[])?;
+    let url = server.url();
+    let second = scratch.path().join("live.jsonl");
+    let second = second.to_string_lossy();
+    let mut follower = vec!["run", "--scorer", &url, "--select", &select];
+    if args.keep.is_some() {
+        follower.extend(["--jsonl", &second]);
+    }
+    let mut follower = agent::start(scratch, &follower)?;
+    let watch = Watch::start(&url, &id)?;
+    let before = show(interrupt, &watch, NORMAL, || false)?;
+
+    screen::title("6  Attack: a module loaded into the server starts a shell, reads secrets, calls home");
+    let attack = scene.attack(screen::attacker)?;
+    let begin = Instant::now();
+    let mut turned = None;
+    let after = show(interrupt, &watch, PATIENCE, || {
+        if turned.is_none() && watch.latest().is_some_and(|s| s.is_anomalous()) {
+            turned = Some(begin.elapsed());
+        }
+        turned.is_some_and(|t| begin.elapsed() > t + Duration::from_secs(3)) && attack.is_over()
+    })?;
+    if let Some(dir) = &args.keep {
+        follower.terminate(Duration::from_secs(10))?;
+        keep(dir, &normal, Path::new(&*second))?;
+    }
+    conclude(before.as_ref(), after.as_ref(), turned, "after the module was loaded")
+}
+
+fn train(profiles: &Path, workload: &str, recording: &Path) -> Result<()> {
+    std::fs::create_dir_all(profiles)?;
+    let mut train: Command = scorer::command(&["train", "--workload", workload, "--profiles"])?;
+    shell::run(train.arg(profiles).arg(recording))
+}
+
+fn keep(dir: &Path, normal: &Path, live: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    for (from, name) in [(normal, "normal.jsonl"), (live, "attack.jsonl")] {
+        let to = dir.join(name);
+        std::fs::copy(from, &to).with_context(|| format!("copying to {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Shows a line a second for `time` or until `done`; the last score.
+fn show(interrupt: &Interrupt, watch: &Watch, time: Duration, mut done: impl FnMut() -> bool) -> Result<Option<Score>> {
+    let begin = Instant::now();
+    let mut shown = 0;
+    while begin.elapsed() < time && !done() {
+        interrupt.sleep(Duration::from_millis(100))?;
+        watch.check()?;
+        if begin.elapsed().as_secs() >= shown {
+            shown = begin.elapsed().as_secs() + 1;
+            screen::score(watch.latest().as_ref());
+        }
+    }
+    Ok(watch.latest())
+}
+
+/// The evidence, and whether the demo showed what it promised.
+fn conclude(before: Option<&Score>, after: Option<&Score>, turned: Option<Duration>, since: &str) -> Result<()> {
+    screen::title("7  Why");
+    match after {
+        Some(score) => screen::evidence(score),
+        None => screen::say("no score has come"),
+    }
+    let quiet = before.is_some_and(Score::is_normal);
+    match (quiet, turned) {
+        (true, Some(after)) => {
+            screen::say(&format!("The verdict turned {:.1} s {since}.", after.as_secs_f64()));
+            Ok(())
+        }
+        (false, _) => Err(Exit::new(1, "the demo failed: normal load was not scored as normal before the attack").into()),
+        (true, None) => Err(Exit::new(1, "the demo failed: the attack did not turn the verdict").into()),
+    }
+}
+
+/// Ctrl-C and SIGTERM: the demo ends early, and cleans up.
+#[derive(Clone)]
+struct Interrupt {
+    flag: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    fn catch() -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
+        }
+        Ok(Self { flag })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(Exit::new(130, "interrupted; everything that the demo started is ended").into());
+        }
+        Ok(())
+    }
+
+    fn sleep(&self, time: Duration) -> Result<()> {
+        thread::sleep(time);
+        self.check()
+    }
+}

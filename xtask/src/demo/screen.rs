@@ -1,0 +1,107 @@
+//! What the demo shows: plain lines, coloured on a terminal.
+//!
+//! In: scores and texts. Out: stdout. Never: takes over the terminal; the output can be piped into a file.
+
+use super::scores::Score;
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const RED: &str = "1;31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+/// Width of a score's bar, characters.
+const BAR: usize = 30;
+
+fn paint(text: &str, style: &str) -> String {
+    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{style}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A new part.
+pub(super) fn title(text: &str) {
+    println!("\n{}", paint(text, BOLD));
+}
+
+/// A line.
+pub(super) fn say(text: &str) {
+    println!("   {text}");
+}
+
+/// What the attacker types and sees.
+pub(super) fn attacker(text: &str) {
+    println!("   {} {}", paint("attacker |", YELLOW), paint(text, DIM));
+}
+
+/// A line that is written over, on a terminal only.
+pub(super) fn progress(done: Duration, whole: Duration, bytes: u64) {
+    if std::io::stdout().is_terminal() {
+        let share = (done.as_secs_f64() / whole.as_secs_f64()).min(1.0);
+        print!("\r   {} {:>3.0} s, {} KB recorded ", bar(share, 1.0), done.as_secs_f64(), bytes >> 10);
+        let _ = std::io::stdout().flush();
+    }
+}
+
+/// Leaves the line of [`progress`].
+pub(super) fn end_progress() {
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+}
+
+/// One line of a score.
+pub(super) fn score(score: Option<&Score>) {
+    let Some(score) = score else { return say("(no score yet)") };
+    let (Some(value), Some(threshold)) = (score.value, score.threshold) else {
+        return say(&format!("not scored: {}", score.unscored_reason));
+    };
+    let style = if score.is_anomalous() { RED } else { GREEN };
+    // Three thresholds fill the bar.
+    let text = format!("{} {value:6.2} nats a call, threshold {threshold:.2}", bar(value, 3.0 * threshold));
+    println!("   {}  {}", paint(&text, style), paint(&score.verdict, style));
+}
+
+/// Why the score is what it is.
+pub(super) fn evidence(score: &Score) {
+    for window in &score.evidence {
+        let head =
+            format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.tgid, window.tid, window.score);
+        println!("   {}", paint(&head, BOLD));
+        for surprise in &window.surprises {
+            let never = if surprise.never_seen { ", never seen in training" } else { "" };
+            println!(
+                "     {} p = {:.1e}, {:.1} nats{never}",
+                paint(&surprise.call, RED),
+                surprise.probability,
+                surprise.surprisal
+            );
+            println!("       {} {}", paint("after   ", DIM), surprise.after.join(", "));
+            let expected: Vec<_> =
+                surprise.expected.iter().map(|e| format!("{} ({:.0} %)", e.call, 100.0 * e.probability)).collect();
+            println!("       {} {}", paint("expected", DIM), expected.join(", "));
+        }
+    }
+}
+
+fn bar(value: f64, full: f64) -> String {
+    let filled = ((value / full).clamp(0.0, 1.0) * BAR as f64).round() as usize;
+    format!("▕{}{}▏", "█".repeat(filled), " ".repeat(BAR - filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BAR, bar};
+
+    #[test]
+    fn bars_have_one_width() {
+        for value in [-1.0, 0.0, 0.4, 1.0, 9.0, f64::NAN] {
+            assert_eq!(bar(value, 1.0).chars().count(), BAR + 2, "{value}");
+        }
+    }
+}

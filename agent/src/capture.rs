@@ -8,7 +8,7 @@
 //! names that have come, or its own clock: a look at sleeping threads, counters, the stop signal.
 
 use crate::{
-    attribute::{self, Attribution},
+    attribute::Attribution,
     bpf::{
         Kernel, LoadError,
         loader::KernelLog,
@@ -33,6 +33,10 @@ use std::{
 };
 use surprisal_agent_ebpf::abi::{NetState, REMOTE_WORDS};
 use surprisal_proto::v1;
+
+pub mod stats;
+
+use stats::Stats;
 
 /// How often the thread wakes by itself, milliseconds: records wait no longer than this in the ring.
 const WAKE_MS: i64 = 50;
@@ -93,31 +97,6 @@ pub enum Error {
     Poll(#[source] std::io::Error),
 }
 
-/// What the thread counts, for metrics and tests; read from anywhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Records read from the ring.
-    pub records: u64,
-    /// Records that could not be decoded.
-    pub damaged: u64,
-    /// Attribution's counts.
-    pub attribution: attribute::Totals,
-    /// Containers known now.
-    pub containers: usize,
-    /// Threads known now.
-    pub threads: usize,
-    /// Entries in the kernel's table of containers now.
-    pub kernel_containers: usize,
-    /// Containers the kernel had no room for.
-    pub containers_untracked: u64,
-    /// Shims or their children the kernel had no room for.
-    pub lineage_lost: u64,
-    /// Peeks given up because the ring was full.
-    pub peeks_refused: u64,
-    /// Births and ends the ring refused.
-    pub lifecycle_lost: u64,
-}
-
 /// The capture thread's state.
 pub struct Capture {
     kernel: Kernel,
@@ -129,7 +108,7 @@ pub struct Capture {
     to_namers: SyncSender<Sighting>,
     names: Receiver<Arc<ContainerInfo>>,
     sinks: Vec<Box<dyn Sink>>,
-    stats: Arc<Mutex<Stats>>,
+    stats: stats::Shared,
     now: Stats,
     out: Vec<Record>,
 }
@@ -167,15 +146,15 @@ impl Capture {
             to_namers,
             names,
             sinks,
-            stats: Arc::default(),
+            stats: stats::Shared::default(),
             now: Stats::default(),
             out: Vec::new(),
         })
     }
 
     /// Where the counts can be read while [`Capture::run`] runs.
-    pub fn stats(&self) -> Arc<Mutex<Stats>> {
-        Arc::clone(&self.stats)
+    pub fn stats(&self) -> stats::Shared {
+        self.stats.clone()
     }
 
     /// The kernel side.
@@ -280,7 +259,7 @@ impl Capture {
         self.now.attribution = self.attribution.totals;
         self.now.containers = self.attribution.len();
         self.now.threads = self.attribution.threads();
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.now;
+        self.stats.publish(self.now);
     }
 
     fn network(&self, key: ContainerKey, tgid: u32, shim: u32) -> v1::Network {

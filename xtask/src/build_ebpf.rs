@@ -8,13 +8,16 @@ use crate::{
     shell,
 };
 use anyhow::{Context as _, Result};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 use sha2::{Digest as _, Sha256};
 use std::{
     env,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 /// Options.
@@ -93,14 +96,26 @@ fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// The object without DWARF, `.BTF` and `.BTF.ext` kept; as it is where no llvm-strip is at hand.
+/// The object without DWARF, which is nine tenths of it; `.BTF` and `.BTF.ext` stay.
 fn strip(object: &Path) -> Result<Vec<u8>> {
-    if let Some(strip) = shell::find("llvm-strip") {
-        let stripped = object.with_extension("stripped");
-        shell::run(Command::new(strip).arg("-g").arg("-o").arg(&stripped).arg(object))?;
-        return fs::read(&stripped).with_context(|| format!("reading {}", stripped.display()));
+    let data = fs::read(object).with_context(|| format!("reading {}", object.display()))?;
+    let mut elf = Builder::read(&*data).with_context(|| format!("parsing {}", object.display()))?;
+    for section in &mut elf.sections {
+        let name = section.name.as_slice();
+        section.delete |= name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
     }
-    fs::read(object).with_context(|| format!("reading {}", object.display()))
+    // LLVM keeps the names of sections among those of symbols; the writer wants a table for them.
+    if !elf.sections.iter().any(|s| matches!(s.data, SectionData::SectionString)) {
+        let names = elf.sections.add();
+        names.name = b".shstrtab"[..].into();
+        names.sh_type = SHT_STRTAB;
+        names.data = SectionData::SectionString;
+    }
+    // Symbols and string-table entries that only they used.
+    elf.delete_orphans();
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped).with_context(|| format!("writing {} without DWARF", object.display()))?;
+    Ok(stripped)
 }
 
 fn hex(bytes: &[u8]) -> String {

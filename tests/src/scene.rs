@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -48,8 +49,14 @@ pub struct Scene {
 impl Scene {
     /// Starts all of it.
     pub fn start() -> Result<Self> {
+        // Made before anything runs: the first time it takes half a minute.
+        images::redis()?;
+        Self::start_in(Containerd::start()?)
+    }
+
+    /// Starts it in a containerd that is there.
+    pub fn start_in(containerd: Containerd) -> Result<Self> {
         let image = images::redis()?;
-        let containerd = Containerd::start()?;
         containerd.import(&image)?;
         let dir = containerd.scratch().path();
         let (plugins, token) = (dir.join("plugins"), dir.join("api-token"));
@@ -73,6 +80,11 @@ impl Scene {
         server.wait_for_log("Ready to accept connections", Duration::from_secs(20));
         let clients = containerd.run(&Run::new("clients", &image, &["bash", "-c", LOAD]).netns(&network.path()))?;
         Ok(Self { server, clients, network, containerd })
+    }
+
+    /// The network namespace that all of it is in.
+    pub fn network(&self) -> PathBuf {
+        self.network.path()
     }
 
     /// Begins the attack; it goes on in the background, and prints what the attacker sees.

@@ -12,7 +12,7 @@ use std::{
 };
 use surprisal_e2e::scorer;
 
-/// `surprisal.v1.Score`, as far as the demo shows it.
+/// A score, as far as the demo shows it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Score {
@@ -25,18 +25,18 @@ pub(super) struct Score {
     pub(super) evidence: Vec<Window>,
 }
 
-/// `surprisal.v1.Evidence`
+/// A surprising window.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Window {
-    pub(super) tgid: u32,
+    pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) process: String,
     pub(super) score: f64,
     pub(super) surprises: Vec<Surprise>,
 }
 
-/// `surprisal.v1.Surprise`
+/// A surprising call.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Surprise {
@@ -48,7 +48,7 @@ pub(super) struct Surprise {
     pub(super) never_seen: bool,
 }
 
-/// `surprisal.v1.Expected`
+/// What was expected instead.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Expected {

@@ -71,7 +71,7 @@ pub(super) fn score(score: Option<&Score>) {
 pub(super) fn evidence(score: &Score) {
     for window in &score.evidence {
         let head =
-            format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.tgid, window.tid, window.score);
+            format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.pid, window.tid, window.score);
         println!("   {}", paint(&head, BOLD));
         for surprise in &window.surprises {
             let never = if surprise.never_seen { ", never seen in training" } else { "" };

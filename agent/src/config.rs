@@ -423,11 +423,21 @@ fn typed(table: &Table, key: Key, text: &str) -> Result<Value, Error> {
     match table.get(key.section).and_then(|s| s.get(key.name)) {
         Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|e| bad(e.to_string())),
         Some(Value::Array(_)) => {
-            let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+            let parts = split_rules(text).into_iter().map(str::trim).filter(|p| !p.is_empty());
             Ok(Value::Array(parts.map(|p| Value::String(p.to_owned())).collect()))
         }
         _ => Ok(Value::String(text.to_owned())),
     }
+}
+
+/// At commas, but not at those within a pattern's braces.
+fn split_rules(text: &str) -> Vec<&str> {
+    let mut depth = 0_i32;
+    text.split(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ',' && depth == 0
+    })
+    .collect()
 }
 
 impl File {
@@ -597,6 +607,17 @@ mod tests {
         assert_eq!(config.admin.map(|a| a.port()), Some(9));
         let record = load(&["record", "--output", "x", "--node", "n"], &[]).expect("good");
         assert_eq!(record.node, "n");
+    }
+
+    #[test]
+    fn lists_in_variables() {
+        for (text, expect) in [
+            ("", vec![""]),
+            ("pod=a,pod=b", vec!["pod=a", "pod=b"]),
+            ("pod=web-{0,1},namespace=x", vec!["pod=web-{0,1}", "namespace=x"]),
+        ] {
+            assert_eq!(split_rules(text), expect);
+        }
     }
 
     #[test]

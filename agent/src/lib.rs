@@ -15,6 +15,7 @@
 //!
 //! Around them: [`app`] owns every task.
 
+pub mod admin;
 pub mod app;
 pub mod attribute;
 pub mod bpf;
@@ -26,6 +27,10 @@ pub mod container;
 pub mod decode;
 pub mod exit;
 pub mod identity;
+pub mod jsonl;
+pub mod logging;
+pub mod metrics;
+pub mod preflight;
 pub mod procfs;
 pub mod record;
 pub mod sequence;

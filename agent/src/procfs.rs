@@ -187,6 +187,12 @@ impl Procfs {
         net_totals(&text)
     }
 
+    /// Which hierarchies there are.
+    pub fn cgroup_version(&self) -> CgroupVersion {
+        let text = fs::read_to_string(self.root.join("self/cgroup")).unwrap_or_default();
+        CgroupVersion::parse(&text)
+    }
+
     /// The unified hierarchy, as far as this process can see it.
     pub fn unified(&self) -> Option<Unified> {
         let mounts = |whose: &str| {
@@ -201,6 +207,32 @@ impl Procfs {
         let host_root = self.root.join("1/root");
         let ours = ours.iter().map(|m| (m, Path::new("/")));
         Unified::find(ours.chain(hosts.iter().map(|m| (m, host_root.as_path()))))
+    }
+}
+
+/// Which cgroup hierarchies a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupVersion {
+    /// None at all.
+    None,
+    /// Only v1: containers are told apart by process.
+    V1,
+    /// v1 and the unified one.
+    Hybrid,
+    /// Only the unified one.
+    V2,
+}
+
+impl CgroupVersion {
+    fn parse(cgroup_file: &str) -> Self {
+        let (unified, others): (Vec<_>, Vec<_>) = cgroup_file.lines().partition(|l| l.starts_with("0::"));
+        match (unified.is_empty(), others.is_empty()) {
+            (true, true) => Self::None,
+            (true, false) => Self::V1,
+            (false, false) => Self::Hybrid,
+            (false, true) => Self::V2,
+        }
     }
 }
 
@@ -314,6 +346,18 @@ mod tests {
         assert_eq!(pure.unified_of_container(), Some("/default/c1"));
 
         assert_eq!(Cgroups::parse("garbage\n:::\n"), Cgroups::default());
+    }
+
+    #[test]
+    fn cgroup_versions() {
+        for (text, expect) in [
+            ("", CgroupVersion::None),
+            ("4:memory:/\n", CgroupVersion::V1),
+            ("4:memory:/\n0::/\n", CgroupVersion::Hybrid),
+            ("0::/x\n", CgroupVersion::V2),
+        ] {
+            assert_eq!(CgroupVersion::parse(text), expect, "{text:?}");
+        }
     }
 
     #[test]

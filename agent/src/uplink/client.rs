@@ -4,6 +4,7 @@
 //! to stop: a scorer that is away, refuses or falls silent is tried again, with growing pauses.
 
 use super::{Options, Shared, backoff::Backoff};
+use crate::logging::chain;
 use jiff::Timestamp;
 use std::{future, sync::Arc, time::Duration};
 use surprisal_proto::{
@@ -235,20 +236,6 @@ fn acknowledged(answer: Option<StreamResponse>) -> Result<u64, Lost> {
         Some(stream_response::Message::Ack(Ack { sequence })) => Ok(sequence),
         _ => Err(Lost::OutOfTurn),
     }
-}
-
-/// An error and all that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

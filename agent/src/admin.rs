@@ -1,0 +1,86 @@
+//! `/metrics`, `/livez` and `/readyz`, for those who watch this agent.
+//!
+//! In: HTTP requests. Out: figures, and whether it lives and captures. Never: changes anything.
+
+use crate::metrics;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::registry::Registry;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio::net::TcpListener;
+use tracing::error;
+
+#[derive(Clone, Debug)]
+struct Shown {
+    registry: Arc<Registry>,
+    ready: Arc<AtomicBool>,
+}
+
+/// Serves until it is dropped. `ready`: calls are being captured.
+pub async fn serve(listener: TcpListener, registry: Arc<Registry>, ready: Arc<AtomicBool>) {
+    let router = Router::new()
+        .route("/metrics", get(figures))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readiness))
+        .with_state(Shown { registry, ready });
+    if let Err(error) = axum::serve(listener, router).await {
+        error!(cause = %error, "metrics are not served any more");
+    }
+}
+
+async fn figures(State(shown): State<Shown>) -> Response {
+    match metrics::encode(&shown.registry) {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn readiness(State(shown): State<Shown>) -> Response {
+    if shown.ready.load(Ordering::Relaxed) {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "not capturing\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("listening");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        answer
+    }
+
+    #[tokio::test]
+    async fn says_whether_it_lives_and_captures() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let ready = Arc::new(AtomicBool::new(false));
+        let serving = tokio::spawn(serve(listener, Arc::new(metrics::registry()), ready.clone()));
+        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        ready.store(true, Ordering::Relaxed);
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        let figures = get(address, "/metrics").await;
+        assert!(figures.contains(metrics::CONTENT_TYPE) && figures.contains("surprisal_agent_build_info"), "{figures}");
+        assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
+        serving.abort();
+    }
+}

@@ -1,0 +1,204 @@
+//! Starts and stops everything, and owns every task.
+//!
+//! In: a checked [`Config`] and a [`Job`]. Out: nothing until it ends. Never: does the work itself.
+//!
+//! One capture thread (see [`crate::capture`]), one small runtime for the uplink and the admin endpoint. Whatever ends
+//! first ends all: a signal, the recording's duration, or a needed part that failed. Then the capture thread
+//! hands on what is still in the kernel, and the uplink gets its grace period to deliver it.
+
+use crate::{
+    admin,
+    bpf::{self, Kernel, LoadError},
+    capture::{self, Capture, Settings, Sink},
+    config::Config,
+    exit, jsonl, metrics,
+    procfs::Membership,
+    uplink,
+};
+use prometheus_client::registry::Registry;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// What to do with what is captured.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Send it to the scorer, write it to a rotating file, or both, as the configuration says, until a signal.
+    Run,
+    /// Write one recording.
+    Record {
+        /// The file; must not exist.
+        output: PathBuf,
+        /// What the calls are.
+        label: Option<String>,
+        /// When to stop; `None`: at a signal.
+        duration: Option<Duration>,
+    },
+}
+
+/// Why the agent ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The programs are not in the kernel.
+    #[error("cannot capture on this host")]
+    Load(#[source] LoadError),
+    /// Capture failed.
+    #[error("capture stopped")]
+    Capture(#[from] capture::Error),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] jsonl::Error),
+    /// The scorer's address is none.
+    #[error(transparent)]
+    Address(#[from] uplink::BadAddress),
+    /// The admin endpoint.
+    #[error("cannot serve the admin endpoint at {address}")]
+    Admin {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread or a runtime.
+    #[error("cannot start")]
+    Start(#[source] std::io::Error),
+    /// The capture thread panicked.
+    #[error("the capture thread panicked")]
+    Panicked,
+}
+
+impl Error {
+    /// Documented exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Load(e) | Self::Capture(capture::Error::Kernel(e)) if e.is_rights() => exit::RIGHTS,
+            Self::Load(_) => exit::HOST,
+            Self::Address(_) => exit::CONFIG,
+            _ => exit::FAILED,
+        }
+    }
+}
+
+/// Runs until it is told to stop, or its time is over, or something needed fails.
+pub fn run(config: &Config, job: Job) -> Result<(), Error> {
+    // The capture thread is not the runtime's; what is left to it is one connection.
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Start)?;
+    runtime.block_on(run_in(config, job))
+}
+
+async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
+    let mut registry = metrics::registry();
+    // Before the kernel is touched: a bad path or address is told at once.
+    let (sinks, client) = sinks(config, &job, &mut registry)?;
+    let kernel = Kernel::load(&bpf::Options {
+        ring_bytes: config.ring_bytes,
+        capture: config.capture.into(),
+        process_only: config.membership == Membership::Process,
+        ..bpf::Options::default()
+    })
+    .map_err(Error::Load)?;
+    let method = kernel.capture;
+    let settings =
+        Settings { node: config.node.as_str().into(), selection: config.selection.clone(), membership: config.membership };
+    let capture = Capture::start(kernel, &settings, sinks)?;
+    capture.stats().register(&mut registry);
+    let ready = Arc::new(AtomicBool::new(true));
+    let cancel = CancellationToken::new();
+    let admin = admin(config, registry, &ready).await?;
+    info!(node = config.node, ?method, "capturing");
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, capture_ended) = oneshot::channel::<()>();
+    let thread = {
+        let stop = Arc::clone(&stop);
+        let work = move || {
+            let result = capture.run(&stop);
+            // Nobody listens any more when the agent is stopping already.
+            let _ = ended.send(());
+            result
+        };
+        thread::Builder::new().name("capture".into()).spawn(work).map_err(Error::Start)?
+    };
+    let uplink = client.map(|client| tokio::spawn(client.run(cancel.clone(), config.grace)));
+    let duration = match job {
+        Job::Record { duration, .. } => duration,
+        Job::Run => None,
+    };
+    until_told(duration, capture_ended).await.map_err(Error::Start)?;
+    ready.store(false, Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    let result = joined.map_err(|_panic| Error::Panicked)?.map_err(|_panic| Error::Panicked)?;
+    cancel.cancel();
+    if let Some(uplink) = uplink {
+        // A panic in it is the runtime's to report; what was not delivered, it has said.
+        let _ = uplink.await;
+    }
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    info!("stopped");
+    Ok(result?)
+}
+
+type Sinks = (Vec<Box<dyn Sink>>, Option<uplink::Client>);
+
+fn sinks(config: &Config, job: &Job, registry: &mut Registry) -> Result<Sinks, Error> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if let Job::Record { output, label, .. } = job {
+        sinks.push(Box::new(jsonl::Recording::create(output, &config.node, label.as_deref())?));
+        return Ok((sinks, None));
+    }
+    if let Some(file) = &config.jsonl {
+        sinks.push(Box::new(jsonl::Rotating::create(file.clone(), &config.node, registry)?));
+    }
+    let Some(options) = &config.uplink else { return Ok((sinks, None)) };
+    let (sender, client) = uplink::uplink(options.clone(), registry)?;
+    sinks.push(Box::new(sender));
+    Ok((sinks, Some(client)))
+}
+
+async fn admin(config: &Config, registry: Registry, ready: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>, Error> {
+    let Some(address) = config.admin else { return Ok(None) };
+    let failed = |source| Error::Admin { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    info!(address = %bound, "admin endpoint");
+    Ok(Some(tokio::spawn(admin::serve(listener, Arc::new(registry), Arc::clone(ready)))))
+}
+
+/// A signal, the end of the time, or the end of capture by itself.
+async fn until_told(duration: Option<Duration>, capture_ended: oneshot::Receiver<()>) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let over = async {
+        match duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => info!("SIGINT: stopping"),
+        () = over => info!("the time is over: stopping"),
+        _ = capture_ended => {}
+    }
+    Ok(())
+}

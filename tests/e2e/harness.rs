@@ -96,16 +96,22 @@ fn the_attack_is_real() -> Result<()> {
     Ok(())
 }
 
-/// What a killed run leaves behind: here its owner is a process that has ended.
+/// What a killed run leaves behind: its owner was killed, and stays as a zombie because nobody has asked for its end.
 #[test]
 fn what_a_killed_run_left_is_ended() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("surprisal-e2e.").tempdir_in("/tmp")?.keep();
     let mut sleeper = Command::new("sleep").arg("60").spawn()?;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.id()))?;
-    let start = stat.split_whitespace().nth(21).expect("a start time");
+    let start = |pid: u32| -> Result<String> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Ok(stat.split_whitespace().nth(21).expect("a start time").to_owned())
+    };
+    let mut owner = Command::new("sleep").arg("60").spawn()?;
+    let owner_note = format!("{} {}", owner.id(), start(owner.id())?);
+    owner.kill()?;
+    wait_for("a zombie", SOON, || (!scratch::is_running(owner.id())).then_some(()));
     // Not ours although it has the number: its start time is another.
     let mut other = Command::new("sleep").arg("60").spawn()?;
-    let notes = format!("owner 1 0\nprocess {} {start}\nprocess {} 1\n", sleeper.id(), other.id());
+    let notes = format!("owner {owner_note}\nprocess {} {}\nprocess {} 1\n", sleeper.id(), start(sleeper.id())?, other.id());
     fs::write(dir.join("notes"), notes)?;
     let reaper = thread::spawn(move || sleeper.wait());
     drop(Scratch::new()?);
@@ -113,6 +119,7 @@ fn what_a_killed_run_left_is_ended() -> Result<()> {
     assert!(other.try_wait()?.is_none());
     other.kill()?;
     other.wait()?;
+    owner.wait()?;
     assert!(!dir.exists());
     Ok(())
 }

@@ -93,10 +93,10 @@ fn notes<'a>(text: &'a str, kind: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| line.split_once(' ').filter(|(k, _)| *k == kind).map(|(_, rest)| rest))
 }
 
-/// `PID START_TIME` as noted is still the same process.
+/// `PID START_TIME` as noted is still the same process, and no zombie: where nobody reaps, those stay.
 fn is_alive(note: &str) -> bool {
     let Some((pid, start)) = note.split_once(' ') else { return false };
-    pid.parse().ok().and_then(start_time).is_some_and(|now| now == start)
+    pid.parse().is_ok_and(|pid| is_running(pid) && start_time(pid).is_some_and(|now| now == start))
 }
 
 /// Ends all that is noted in `dir`.

@@ -2,6 +2,8 @@
 //!
 //! In: arguments. Out: [`Cli`]. Never: reads a file or the environment, knows a default; [`crate::config`] does.
 
+#![allow(clippy::doc_markdown, reason = "doc comments here are help texts for a terminal")]
+
 use crate::{config::CaptureMethod, container::Rule, procfs::Membership};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};

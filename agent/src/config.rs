@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    fs, io,
+    fs,
+    hash::BuildHasher,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -122,7 +124,7 @@ impl Environment for Process {
     }
 }
 
-impl Environment for HashMap<&str, &str> {
+impl<S: BuildHasher> Environment for HashMap<&str, &str, S> {
     fn get(&self, name: &str) -> Option<String> {
         self.get(name).filter(|v| !v.is_empty()).map(|v| (*v).to_owned())
     }

@@ -178,7 +178,7 @@ pub fn wire_time(at: Timestamp) -> prost_types::Timestamp {
 /// What shares a profile with it: "namespace/owner/container".
 ///
 /// In Kubernetes the owner is guessed from the pod's name: the random suffix and a ReplicaSet's hash, a
-/// StatefulSet's ordinal, a CronJob's minute and a mirror pod's node name are taken off. Elsewhere
+/// StatefulSet's ordinal, a cron job's minute and a mirror pod's node name are taken off. Elsewhere
 /// nothing is shared: "runtime namespace/-/container id".
 pub fn workload_of(names: &Names, id: &ContainerId, node: &str) -> String {
     if names.pod.is_empty() {
@@ -227,7 +227,7 @@ fn is_replica_set_hash(part: &str) -> bool {
     (6..=10).contains(&part.len()) && part.bytes().all(|b| b"456789bcdf".contains(&b))
 }
 
-/// Minutes (8 digits) or seconds (10 digits) since the epoch, which a CronJob puts into its Jobs' names.
+/// Minutes (8 digits) or seconds (10 digits) since the epoch, which a cron job puts into its Jobs' names.
 fn is_cron_minute(part: &str) -> bool {
     matches!(part.len(), 8 | 10) && part.bytes().all(|b| b.is_ascii_digit())
 }

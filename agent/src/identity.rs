@@ -305,9 +305,9 @@ mod tests {
         node.process(50, 42, "child", 202, "/");
         node.process(51, 30, "strange", 204, "/foo/bar");
         let name = |key, tgid, shim| node.resolver().resolve(&sighting(key, "", tgid, shim)).name.clone();
-        assert_eq!(name(KEY_MNT_NS | 201, 41, 30), "nginx", "its first process");
-        assert_eq!(name(KEY_MNT_NS | 202, 50, 30), "redis", "its mount namespace");
-        assert_eq!(name(KEY_MNT_NS | 202, 50, 0), "redis", "the shim is found again");
+        assert_eq!(name(KEY_MNT_NS + 201, 41, 30), "nginx", "its first process");
+        assert_eq!(name(KEY_MNT_NS + 202, 50, 30), "redis", "its mount namespace");
+        assert_eq!(name(KEY_MNT_NS + 202, 50, 0), "redis", "the shim is found again");
         assert_eq!(name(5, 51, 30), "late", "the cgroup that its bundle asked for");
     }
 

@@ -12,7 +12,7 @@ use crate::{
 use caps::{CapSet, Capability};
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 /// Oldest kernel with a ring buffer.
 const KERNEL_FLOOR: (u32, u32) = (5, 8);
@@ -289,7 +289,7 @@ fn capture_name(capture: bpf::Capture) -> &'static str {
 
 fn membership(version: CgroupVersion, ids_visible: bool) -> &'static str {
     match version {
-        CgroupVersion::Hybrid | CgroupVersion::V2 if ids_visible => "unified cgroup where a container has its own, else process",
+        CgroupVersion::Hybrid | CgroupVersion::V2 if ids_visible => "unified cgroup, else process",
         _ => "process",
     }
 }
@@ -330,13 +330,14 @@ impl Report {
         row("containers", &running, "running now");
         row("would use", self.would_use.capture.unwrap_or("nothing"), "where threads' buffers live");
         row("", self.would_use.membership, "what tells containers apart");
-        let mut text = table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        let mut text =
+            table.to_string().lines().map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end()).collect::<Vec<_>>().join("\n");
         text.push_str(match self.verdict {
             Verdict::Ready => "\n\nready: this agent can capture here\n",
             _ => "\n\nnot ready:\n",
         });
         for obstacle in &self.obstacles {
-            text.push_str(&format!("- {obstacle}\n"));
+            let _infallible = writeln!(text, "- {obstacle}");
         }
         text
     }

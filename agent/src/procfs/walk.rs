@@ -241,6 +241,7 @@ mod tests {
             fake
         }
 
+        #[allow(clippy::too_many_arguments, reason = "one argument for each thing the walk looks at")]
         fn process(&self, tgid: u32, parent: u32, comm: &str, state: char, threads: u32, mnt: u32, cgroup: &str) {
             let dir = self.0.path().join(tgid.to_string());
             let _gone = fs::remove_dir_all(&dir);
@@ -276,7 +277,10 @@ mod tests {
         }
     }
 
-    fn tgids(walk: &Walk) -> (Vec<u32>, Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    /// Shims, then runtime processes and members with their shim.
+    type Tgids = (Vec<u32>, Vec<(u32, u32)>, Vec<(u32, u32)>);
+
+    fn tgids(walk: &Walk) -> Tgids {
         (
             walk.shims.iter().map(|s| s.tgid).collect(),
             walk.runtime.iter().map(|r| (r.tgid, r.shim_tgid)).collect(),

@@ -414,7 +414,7 @@ mod tests {
             };
             let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
             let stop = CancellationToken::new();
-            let task = tokio::spawn(client.run(stop.clone(), Duration::from_secs(60)));
+            let task = tokio::spawn(client.run(stop.clone(), Duration::from_mins(1)));
             Self { sender, stop, task }
         }
 
@@ -550,7 +550,7 @@ mod tests {
         sender.push(&calls(0, 3));
         let stop = CancellationToken::new();
         stop.cancel();
-        assert_eq!(client.run(stop, Duration::from_secs(3600)).await, Undelivered { calls: 3 });
+        assert_eq!(client.run(stop, Duration::from_hours(1)).await, Undelivered { calls: 3 });
     }
 
     #[test]

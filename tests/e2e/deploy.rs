@@ -17,7 +17,7 @@ use surprisal_e2e::kubernetes::run;
 /// manifests are for, and the newest that there are schemas for.
 const SCHEMAS: [(&str, &str); 2] = [("1.27.1", "1.20"), ("1.37.0", "1.37")];
 
-fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository")
 }
 
@@ -60,7 +60,8 @@ fn objects() -> Result<Vec<Value>> {
     Ok(serde_json::from_slice(&out.stdout)?)
 }
 
-fn object(kind: &str) -> Result<Value> {
+/// The one object of a kind.
+pub(crate) fn object(kind: &str) -> Result<Value> {
     objects()?.into_iter().find(|o| o["kind"] == kind).with_context(|| format!("no {kind} in deploy/"))
 }
 

@@ -8,10 +8,24 @@
 //! **Invariant:** every map is bounded, and what is dropped is counted in [`metrics`].
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod containers;
+pub mod inference;
+pub mod ingest;
+pub mod metrics;
 pub mod model;
 pub mod profile;
+pub mod profiles;
+pub mod query;
+pub mod run;
 pub mod score;
+pub mod shutdown;
 pub mod threshold;
+pub mod train;
 pub mod verdict;
 pub mod vocab;
 pub mod window;

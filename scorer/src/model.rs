@@ -106,17 +106,18 @@ mod tests {
 
     #[test]
     fn targets_follow_inputs() {
-        let [a, b, c] = [1, 2, 3].map(Token);
+        let [a, b, unseen] = [1, 2, 3].map(Token);
         let v = Vocabulary::new([a, b]);
         let check = |from_start, context: &[Token], calls: &[Token], inputs: &[i64], targets: &[i64], scored_from| {
-            let w = Window { first_sequence: 0, started_ns: 0, from_start, context: context.to_vec(), calls: calls.to_vec() };
-            let e = Encoded::new(&w, &v);
+            let window =
+                Window { first_sequence: 0, started_ns: 0, from_start, context: context.to_vec(), calls: calls.to_vec() };
+            let e = Encoded::new(&window, &v);
             assert_eq!((e.inputs.as_slice(), e.targets.as_slice(), e.scored_from), (inputs, targets, scored_from));
             assert_eq!(e.scored().len(), calls.len());
         };
-        check(true, &[], &[a, c], &[BOS, 3], &[3, UNKNOWN], 0);
+        check(true, &[], &[a, unseen], &[BOS, 3], &[3, UNKNOWN], 0);
         check(true, &[b], &[a], &[BOS, 4], &[4, 3], 1);
-        check(false, &[b, b, c], &[a, b], &[4, 4, UNKNOWN, 3], &[4, UNKNOWN, 3, 4], 2);
+        check(false, &[b, b, unseen], &[a, b], &[4, 4, UNKNOWN, 3], &[4, UNKNOWN, 3, 4], 2);
         check(false, &[a; CONTEXT], &[a; CALLS], &[3; LONGEST - 1], &[3; LONGEST - 1], CONTEXT - 1);
         check(true, &[a; CONTEXT], &[a], &[&[BOS][..], &[3; CONTEXT]].concat(), &[3; CONTEXT + 1], CONTEXT);
     }

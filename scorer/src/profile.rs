@@ -217,7 +217,7 @@ impl Profile {
     pub fn new(mut metadata: Metadata, vocabulary: Vocabulary, weights: Vec<u8>) -> Self {
         metadata.weights_sha256 = hex(&Sha256::digest(&weights));
         let both = format!("{}{}", vocabulary.checksum(), metadata.weights_sha256);
-        metadata.version = hex(&Sha256::digest(both.as_bytes()))[..12].to_owned();
+        hex(&Sha256::digest(both.as_bytes()))[..12].clone_into(&mut metadata.version);
         metadata.vocabulary = vocabulary.tokens().iter().map(|t| names::spell(*t)).collect();
         Self { metadata, vocabulary, weights }
     }
@@ -353,7 +353,7 @@ pub(crate) mod tests {
     pub(crate) fn profile(workload: &str) -> Profile {
         let vocabulary = Vocabulary::new([Token(0), Token(1), Token::new(257, 15)]);
         let weights = weights::write(&weights::tests::some(vocabulary.classes()), &vocabulary.checksum()).expect("serialises");
-        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0 };
+        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0, trained_max: Score::new(0.4) };
         let metadata = Metadata {
             format: FORMAT,
             model: "lstm".into(),

@@ -174,7 +174,7 @@ mod tests {
         range.map(|n| Token((n % 400) as u16)).collect()
     }
 
-    /// Runs as (first_sequence, gap, calls, start in ms, last), cut; shown as `first+len` with `^` for a
+    /// Runs as (first sequence, gap, calls, start in ms, last), cut; shown as `first+len` with `^` for a
     /// thread's start, `<n` for the context's length, and `gap dropped/lost`.
     fn check(runs: &[(u64, u64, u64, u64, bool)], expect: &str) {
         let mut cutter = Cutter::default();

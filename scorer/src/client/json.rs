@@ -1,0 +1,298 @@
+//! Scores and profiles as JSON for programs. *Pure.*
+//!
+//! In: messages of `surprisal.v1`. Out: objects whose field names and units do not change within a version.
+//! Never: a field that is sometimes missing: what is not known is `null` or empty.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use surprisal_proto::v1;
+
+/// A container's score; fields as in `surprisal.v1.Score`, the container's names among them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// Container id.
+    pub id: String,
+    /// Node.
+    pub node: String,
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Pod.
+    pub pod: String,
+    /// Container name.
+    pub container: String,
+    /// Image.
+    pub image: String,
+    /// Workload.
+    pub workload: String,
+    /// "normal", "anomalous" or "unscored".
+    pub verdict: &'static str,
+    /// Why it is unscored; empty: it is not.
+    pub unscored_reason: String,
+    /// Nats a call.
+    pub score: Option<f64>,
+    /// Nats a call.
+    pub threshold: Option<f64>,
+    /// "quantiles", "profile" or "global"; empty: no profile.
+    pub threshold_source: String,
+    /// Version of the profile; empty: none.
+    pub profile_version: String,
+    /// Windows scored.
+    pub windows: u64,
+    /// Windows that a gap cut.
+    pub windows_gapped: u64,
+    /// Calls taken in.
+    pub calls: u64,
+    /// 0 to 1.
+    pub loss_ratio: f64,
+    /// Seconds that the score looks back.
+    pub recent_seconds: f64,
+    /// RFC 3339.
+    pub scored_at: Option<String>,
+    /// Nats a call.
+    pub peak_score: Option<f64>,
+    /// RFC 3339.
+    pub peak_at: Option<String>,
+    /// The container has ended.
+    pub ended: bool,
+    /// Most surprising first.
+    pub evidence: Vec<Evidence>,
+    /// Network counters.
+    pub network: Option<Network>,
+}
+
+/// One window.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Process id on the node.
+    pub pid: u32,
+    /// Thread id on the node.
+    pub tid: u32,
+    /// Process name.
+    pub process: String,
+    /// RFC 3339.
+    pub at: Option<String>,
+    /// Nats a call.
+    pub score: f64,
+    /// Calls in the window.
+    pub calls: u32,
+    /// Number of the first call in its thread.
+    pub first_sequence: u64,
+    /// Most surprising first.
+    pub surprises: Vec<Surprise>,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Surprise {
+    /// In words.
+    pub call: String,
+    /// Number in its thread.
+    pub sequence: u64,
+    /// 0 to 1.
+    pub probability: f64,
+    /// Nats.
+    pub surprisal: f64,
+    /// Not in the training data.
+    pub never_seen: bool,
+    /// The calls before, oldest first.
+    pub after: Vec<String>,
+    /// Likeliest first.
+    pub expected: Vec<Expected>,
+}
+
+/// A call that was expected.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Expected {
+    /// In words.
+    pub call: String,
+    /// 0 to 1.
+    pub probability: f64,
+}
+
+/// Network counters, cumulative; bytes and packets are `null` where they cannot be attributed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Network {
+    /// Bytes in.
+    pub rx_bytes: Option<u64>,
+    /// Bytes out.
+    pub tx_bytes: Option<u64>,
+    /// Packets in.
+    pub rx_packets: Option<u64>,
+    /// Packets out.
+    pub tx_packets: Option<u64>,
+    /// Connections attempted.
+    pub connects_attempted: u64,
+    /// Connections established.
+    pub connects_established: u64,
+    /// Connections failed.
+    pub connects_failed: u64,
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Distinct remote addresses, estimated.
+    pub distinct_remotes: u64,
+}
+
+/// A profile; fields as in `surprisal.v1.Profile`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Profile {
+    /// Workload.
+    pub workload: String,
+    /// Version.
+    pub version: String,
+    /// RFC 3339.
+    pub trained_at: Option<String>,
+    /// Calls trained on.
+    pub trained_calls: u64,
+    /// Windows held out.
+    pub held_out_windows: u64,
+    /// Tokens known.
+    pub vocabulary: u32,
+    /// Nats a call.
+    pub held_out_mean: f64,
+    /// Ascending.
+    pub quantiles: Vec<Quantile>,
+    /// In force, nats a call.
+    pub threshold: f64,
+    /// "quantiles", "profile" or "global".
+    pub threshold_source: String,
+    /// Nats a call.
+    pub calibrated_threshold: f64,
+    /// False alarms per container-day.
+    pub false_alarm_budget: f64,
+    /// The budget asks for more than the held-out windows can show.
+    pub extrapolated: bool,
+    /// Image.
+    pub image: String,
+}
+
+/// A quantile of held-out scores.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Quantile {
+    /// 0 to 1.
+    pub q: f64,
+    /// Nats a call.
+    pub score: f64,
+}
+
+/// A time as RFC 3339; `None` where it is none.
+pub fn time(at: Option<&prost_types::Timestamp>) -> Option<String> {
+    at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok()).map(|t| t.to_string())
+}
+
+/// A verdict's name.
+pub fn verdict(verdict: v1::Verdict) -> &'static str {
+    match verdict {
+        v1::Verdict::Normal => "normal",
+        v1::Verdict::Anomalous => "anomalous",
+        v1::Verdict::Unscored | v1::Verdict::Unspecified => "unscored",
+    }
+}
+
+impl From<&v1::Score> for Score {
+    fn from(s: &v1::Score) -> Self {
+        let c = s.container.clone().unwrap_or_default();
+        Self {
+            id: c.id,
+            node: c.node,
+            namespace: c.namespace,
+            pod: c.pod,
+            container: c.name,
+            image: c.image,
+            workload: c.workload,
+            verdict: verdict(s.verdict()),
+            unscored_reason: s.unscored_reason.clone(),
+            score: s.score,
+            threshold: s.threshold,
+            threshold_source: s.threshold_source.clone(),
+            profile_version: s.profile_version.clone(),
+            windows: s.windows,
+            windows_gapped: s.windows_gapped,
+            calls: s.calls,
+            loss_ratio: s.loss_ratio,
+            recent_seconds: s.recent_seconds,
+            scored_at: time(s.scored_at.as_ref()),
+            peak_score: s.peak_score,
+            peak_at: time(s.peak_at.as_ref()),
+            ended: s.ended,
+            evidence: s.evidence.iter().map(Evidence::from).collect(),
+            network: s.network.as_ref().map(Network::from),
+        }
+    }
+}
+
+impl From<&v1::Evidence> for Evidence {
+    fn from(e: &v1::Evidence) -> Self {
+        Self {
+            pid: e.tgid,
+            tid: e.tid,
+            process: e.process.clone(),
+            at: time(e.at.as_ref()),
+            score: e.score,
+            calls: e.calls,
+            first_sequence: e.first_sequence,
+            surprises: e.surprises.iter().map(Surprise::from).collect(),
+        }
+    }
+}
+
+impl From<&v1::Surprise> for Surprise {
+    fn from(s: &v1::Surprise) -> Self {
+        let expected = s.expected.iter().map(|e| Expected { call: e.call.clone(), probability: e.probability });
+        Self {
+            call: s.call.clone(),
+            sequence: s.sequence,
+            probability: s.probability,
+            surprisal: s.surprisal,
+            never_seen: s.never_seen,
+            after: s.after.clone(),
+            expected: expected.collect(),
+        }
+    }
+}
+
+impl From<&v1::Network> for Network {
+    fn from(n: &v1::Network) -> Self {
+        Self {
+            rx_bytes: n.rx_bytes,
+            tx_bytes: n.tx_bytes,
+            rx_packets: n.rx_packets,
+            tx_packets: n.tx_packets,
+            connects_attempted: n.connects_attempted,
+            connects_established: n.connects_established,
+            connects_failed: n.connects_failed,
+            accepts: n.accepts,
+            distinct_remotes: n.distinct_remotes,
+        }
+    }
+}
+
+impl From<&v1::Profile> for Profile {
+    fn from(p: &v1::Profile) -> Self {
+        Self {
+            workload: p.workload.clone(),
+            version: p.version.clone(),
+            trained_at: time(p.trained_at.as_ref()),
+            trained_calls: p.trained_calls,
+            held_out_windows: p.held_out_windows,
+            vocabulary: p.vocabulary,
+            held_out_mean: p.held_out_mean,
+            quantiles: p.quantiles.iter().map(|q| Quantile { q: q.q, score: q.score }).collect(),
+            threshold: p.threshold,
+            threshold_source: p.threshold_source.clone(),
+            calibrated_threshold: p.calibrated_threshold,
+            false_alarm_budget: p.false_alarm_budget,
+            extrapolated: p.extrapolated,
+            image: p.image.clone(),
+        }
+    }
+}
+
+/// On several lines.
+pub fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|e| format!("{{\"error\":{:?}}}", e.to_string()))
+}
+
+/// On one line.
+pub fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|e| format!("{{\"error\":{:?}}}", e.to_string()))
+}

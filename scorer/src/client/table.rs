@@ -1,0 +1,230 @@
+//! Scores and profiles as tables for people. *Pure.*
+//!
+//! In: messages of `surprisal.v1`. Out: text. Never: a control character that a workload chose.
+
+use super::json::{time, verdict};
+use comfy_table::{ContentArrangement, Table, presets};
+use std::fmt::Write as _;
+use surprisal_proto::v1;
+
+/// Calls shown before a surprising one.
+const AFTER: usize = 4;
+
+fn new(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    table
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().map(|l| l.trim().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Text from elsewhere, made harmless for a terminal; `-` where there is none.
+fn clean(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.chars().map(|c| if c.is_control() { '?' } else { c }).collect() }
+}
+
+fn nats(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |n| format!("{n:.3}"))
+}
+
+fn short(id: &str) -> String {
+    clean(id).chars().take(12).collect()
+}
+
+fn said(score: &v1::Score) -> String {
+    let word = verdict(score.verdict());
+    if score.unscored_reason.is_empty() { word.to_owned() } else { format!("{word} ({})", clean(&score.unscored_reason)) }
+}
+
+/// One row for each container.
+pub fn scores(rows: &[v1::Score]) -> String {
+    let header = [
+        "NAMESPACE",
+        "POD",
+        "CONTAINER",
+        "ID",
+        "NODE",
+        "VERDICT",
+        "SCORE",
+        "THRESHOLD",
+        "PEAK",
+        "WINDOWS",
+        "CALLS",
+        "LOSS",
+        "WORKLOAD",
+    ];
+    let mut table = new(&header);
+    for score in rows {
+        let c = score.container.clone().unwrap_or_default();
+        table.add_row([
+            clean(&c.namespace),
+            clean(&c.pod),
+            clean(&c.name),
+            short(&c.id),
+            clean(&c.node),
+            said(score) + if score.ended { ", ended" } else { "" },
+            nats(score.score),
+            nats(score.threshold),
+            nats(score.peak_score),
+            score.windows.to_string(),
+            score.calls.to_string(),
+            format!("{:.1}%", score.loss_ratio * 100.0),
+            clean(&c.workload),
+        ]);
+    }
+    lines(&table)
+}
+
+/// One container, with its evidence.
+pub fn score(score: &v1::Score) -> String {
+    let c = score.container.clone().unwrap_or_default();
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    row("container", clean(&c.id));
+    row("workload", clean(&c.workload));
+    row("pod", format!("{} / {} / {}", clean(&c.namespace), clean(&c.pod), clean(&c.name)));
+    row("image", clean(&c.image));
+    row("node", clean(&c.node));
+    row("verdict", said(score) + if score.ended { ", ended" } else { "" });
+    row("score", format!("{} nats/call, highest of the last {} s", nats(score.score), score.recent_seconds));
+    row("threshold", format!("{} nats/call ({})", nats(score.threshold), clean(&score.threshold_source)));
+    row(
+        "peak",
+        format!("{} nats/call at {}", nats(score.peak_score), time(score.peak_at.as_ref()).unwrap_or_else(|| "-".to_owned())),
+    );
+    row("profile", clean(&score.profile_version));
+    row("windows", format!("{} scored, {} cut by gaps", score.windows, score.windows_gapped));
+    row("calls", format!("{}, {:.2}% lost", score.calls, score.loss_ratio * 100.0));
+    for evidence in &score.evidence {
+        let _ = write!(text, "\n{}", self::evidence(evidence));
+    }
+    text.trim_end().to_owned()
+}
+
+fn evidence(e: &v1::Evidence) -> String {
+    let mut text = format!(
+        "{:.3} nats/call: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
+        e.score,
+        clean(&e.process),
+        e.tgid,
+        e.tid,
+        e.calls,
+        e.first_sequence,
+        time(e.at.as_ref()).unwrap_or_else(|| "-".to_owned())
+    );
+    for s in &e.surprises {
+        let never = if s.never_seen { ", never seen in training" } else { "" };
+        let _ = writeln!(text, "  {:>6.2} nats  {}  (p = {:.1e}{never})", s.surprisal, clean(&s.call), s.probability);
+        let after: Vec<_> = s.after.iter().skip(s.after.len().saturating_sub(AFTER)).map(|c| clean(c)).collect();
+        let expected: Vec<_> = s.expected.iter().map(|x| format!("{} {:.0}%", clean(&x.call), x.probability * 100.0)).collect();
+        if !after.is_empty() {
+            let _ = writeln!(text, "               after {}", after.join(", "));
+        }
+        if !expected.is_empty() {
+            let _ = writeln!(text, "               expected {}", expected.join(", "));
+        }
+    }
+    text
+}
+
+/// Above the rows of `watch`.
+pub fn watch_header() -> String {
+    format!("{:<30} {:<12} {:<26} {:>8} {:>9} {:>8}  WORKLOAD", "TIME", "ID", "VERDICT", "SCORE", "THRESHOLD", "WINDOWS")
+}
+
+/// One change.
+pub fn watch_row(score: &v1::Score) -> String {
+    let c = score.container.clone().unwrap_or_default();
+    format!(
+        "{:<30} {:<12} {:<26} {:>8} {:>9} {:>8}  {}",
+        time(score.scored_at.as_ref()).unwrap_or_else(|| "-".to_owned()),
+        short(&c.id),
+        said(score) + if score.ended { ", ended" } else { "" },
+        nats(score.score),
+        nats(score.threshold),
+        score.windows,
+        clean(&c.workload)
+    )
+}
+
+/// One row for each profile.
+pub fn profiles(rows: &[v1::Profile]) -> String {
+    let mut table = new(&["WORKLOAD", "VERSION", "TRAINED", "CALLS", "TOKENS", "MEAN", "THRESHOLD", "SOURCE"]);
+    for p in rows {
+        table.add_row([
+            clean(&p.workload),
+            clean(&p.version),
+            time(p.trained_at.as_ref()).unwrap_or_else(|| "-".to_owned()),
+            p.trained_calls.to_string(),
+            p.vocabulary.to_string(),
+            nats(Some(p.held_out_mean)),
+            nats(Some(p.threshold)),
+            clean(&p.threshold_source),
+        ]);
+    }
+    lines(&table)
+}
+
+/// One profile.
+pub fn profile(p: &v1::Profile) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    row("workload", clean(&p.workload));
+    row("version", clean(&p.version));
+    row("trained", time(p.trained_at.as_ref()).unwrap_or_else(|| "-".to_owned()));
+    row("image", clean(&p.image));
+    row("calls", p.trained_calls.to_string());
+    row("tokens", p.vocabulary.to_string());
+    row("held out", format!("{} windows, mean {} nats/call", p.held_out_windows, nats(Some(p.held_out_mean))));
+    for q in &p.quantiles {
+        row("", format!("{:>5.1}%  {}", q.q * 100.0, nats(Some(q.score))));
+    }
+    let how = if p.extrapolated { ", extrapolated" } else { "" };
+    row(
+        "calibrated",
+        format!(
+            "{} nats/call for {} false alarms a container-day{how}",
+            nats(Some(p.calibrated_threshold)),
+            p.false_alarm_budget
+        ),
+    );
+    row("threshold", format!("{} nats/call ({})", nats(Some(p.threshold)), clean(&p.threshold_source)));
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_workload_chose_cannot_steer_a_terminal() {
+        let container = v1::Container { id: "\u{1b}[2Jabc".into(), pod: "p\u{7}".into(), ..v1::Container::default() };
+        let row = v1::Score { container: Some(container), unscored_reason: "a\nb".into(), ..v1::Score::default() };
+        for text in [scores(std::slice::from_ref(&row)), score(&row), watch_row(&row)] {
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_row_for_each_container() {
+        let row = |id: &str, verdict: v1::Verdict, score: Option<f64>| v1::Score {
+            container: Some(v1::Container { id: id.into(), node: "n".into(), ..v1::Container::default() }),
+            verdict: verdict.into(),
+            score,
+            threshold: Some(2.0),
+            ..v1::Score::default()
+        };
+        let text =
+            scores(&[row("0123456789abcdef", v1::Verdict::Anomalous, Some(3.25)), row("b", v1::Verdict::Normal, Some(0.5))]);
+        let words: Vec<Vec<_>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(words[0][..6], ["NAMESPACE", "POD", "CONTAINER", "ID", "NODE", "VERDICT"]);
+        assert_eq!(words[1][3..8], ["0123456789ab", "n", "anomalous", "3.250", "2.000"]);
+        assert_eq!(words[2][3..8], ["b", "n", "normal", "0.500", "2.000"]);
+    }
+}

@@ -1,0 +1,50 @@
+//! One thread of a container.
+//!
+//! In: its runs (through the cutter). Out: how many of its windows wait. Never: a score.
+
+use crate::window::Cutter;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which thread of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId {
+    /// Process id on the node.
+    pub tgid: u32,
+    /// Thread id on the node.
+    pub tid: u32,
+}
+
+/// What is kept of a thread.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) cutter: Cutter,
+    pub(super) process: Arc<str>,
+    /// When its last run arrived.
+    pub(super) heard: Duration,
+    /// Nothing is pending.
+    pub(super) flushed: bool,
+    waiting: u32,
+}
+
+impl Default for Thread {
+    fn default() -> Self {
+        Self { cutter: Cutter::default(), process: "".into(), heard: Duration::ZERO, flushed: false, waiting: 0 }
+    }
+}
+
+impl Thread {
+    /// Windows that wait for the model.
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    pub(super) fn wait(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// A thread id that is used again may be told of windows that it did not wait for.
+    pub(super) fn done(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+}

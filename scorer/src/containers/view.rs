@@ -1,0 +1,168 @@
+//! What queries see of the containers. *Pure.*
+//!
+//! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
+
+use super::{Entry, Key, Registry};
+use crate::profile::timestamp;
+use crate::score::RECENT;
+use crate::verdict::Verdict;
+use crate::vocab::hex;
+use surprisal_proto::v1;
+
+/// Rows of a page: if not said, and at most.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// A page token that this scorer did not give.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("page_token is not one that this scorer gave")]
+pub struct NotAPageToken;
+
+/// Where a container stands in a list.
+type Order<'a> = [&'a str; 5];
+
+fn order<'a>(key: &'a Key, entry: &'a Entry) -> Order<'a> {
+    let c = &entry.about;
+    [&c.namespace, &c.pod, &c.name, key.id.as_str(), &key.node]
+}
+
+impl Registry {
+    /// A page of the containers that match, with the token of the next page (empty: none).
+    pub fn list(&self, request: &v1::ListRequest) -> Result<v1::ListResponse, NotAPageToken> {
+        let after = parse_token(&request.page_token)?;
+        let size = match request.page_size as usize {
+            0 => PAGE.0,
+            n => n.min(PAGE.1),
+        };
+        let mut rows = self.matching(request.filter.as_ref(), 0);
+        if let Some(after) = &after {
+            rows.retain(|(key, entry)| {
+                order(key, entry).as_slice() > after.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+            });
+        }
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = rows.last().filter(|_| more).map(|(key, entry)| token(order(key, entry))).unwrap_or_default();
+        Ok(v1::ListResponse { scores: rows.into_iter().map(|(k, e)| self.score(k, e)).collect(), next_page_token: next })
+    }
+
+    /// The scores that match and changed after `revision`; 0: all.
+    pub fn changed_since(&self, filter: Option<&v1::Filter>, revision: u64) -> Vec<v1::Score> {
+        self.matching(filter, revision).into_iter().map(|(k, e)| self.score(k, e)).collect()
+    }
+
+    /// The scores that match, at most `most`.
+    pub fn find(&self, filter: &v1::Filter, most: usize) -> Vec<v1::Score> {
+        self.matching(Some(filter), 0).into_iter().take(most).map(|(k, e)| self.score(k, e)).collect()
+    }
+
+    fn matching(&self, filter: Option<&v1::Filter>, after: u64) -> Vec<(&Key, &Entry)> {
+        let empty = v1::Filter::default();
+        let filter = filter.unwrap_or(&empty);
+        let wanted = |(key, entry): &(&Key, &Entry)| (after == 0 || entry.revision > after) && self.matches(key, entry, filter);
+        let mut rows: Vec<_> = self.containers.iter().filter(wanted).collect();
+        rows.sort_by(|a, b| order(a.0, a.1).cmp(&order(b.0, b.1)));
+        rows
+    }
+
+    fn matches(&self, key: &Key, entry: &Entry, filter: &v1::Filter) -> bool {
+        let c = &entry.about;
+        let is = |wanted: &str, value: &str| wanted.is_empty() || wanted == value;
+        let sandbox = c.kind == v1::container::Kind::Sandbox as i32;
+        is(&filter.namespace, &c.namespace)
+            && is(&filter.pod, &c.pod)
+            && is(&filter.container, &c.name)
+            && is(&filter.workload, &c.workload)
+            && is(&filter.node, &key.node)
+            && key.id.as_str().starts_with(&filter.container_id)
+            && (filter.include_sandboxes || !sandbox)
+            && filter.min_score.is_none_or(|least| entry.recent.score().is_some_and(|s| s.nats() >= least))
+            && (filter.verdicts.is_empty() || filter.verdicts.contains(&(spell(self.verdict(entry)) as i32)))
+    }
+
+    fn verdict(&self, entry: &Entry) -> Verdict {
+        entry.verdict(entry.workload.as_ref().and_then(|w| self.judges.get(w.as_ref())))
+    }
+
+    fn score(&self, key: &Key, entry: &Entry) -> v1::Score {
+        let judge = entry.workload.as_ref().and_then(|w| self.judges.get(w.as_ref()));
+        let verdict = entry.verdict(judge);
+        let scored = !matches!(verdict, Verdict::Unscored(_));
+        let top = if scored { entry.recent.top() } else { Vec::new() };
+        let evidence = top.iter().map(|(_, shown)| v1::Evidence {
+            tgid: shown.thread.tgid,
+            tid: shown.thread.tid,
+            process: shown.process.to_string(),
+            ..shown.evidence.to_proto()
+        });
+        v1::Score {
+            container: Some(entry.about.clone()),
+            verdict: spell(verdict) as i32,
+            unscored_reason: match verdict {
+                Verdict::Unscored(reason) => reason.as_str().to_owned(),
+                _ => String::new(),
+            },
+            score: top.first().map(|(s, _)| s.nats()),
+            threshold: judge.map(|j| j.threshold.nats()),
+            threshold_source: judge.map(|j| j.source.as_str().to_owned()).unwrap_or_default(),
+            profile_version: judge.map(|j| j.version.to_string()).unwrap_or_default(),
+            windows: entry.windows,
+            calls: entry.calls,
+            loss_ratio: entry.loss_ratio(),
+            windows_gapped: entry.gapped,
+            recent_seconds: RECENT.as_secs_f64(),
+            scored_at: top.first().map(|(_, shown)| timestamp(shown.at)),
+            evidence: evidence.collect(),
+            peak_score: entry.peak.map(|(s, _)| s.nats()),
+            peak_at: entry.peak.map(|(_, at)| timestamp(at)),
+            network: entry.network.clone().map(|n| v1::Network { container_id: key.id.as_str().to_owned(), ..n }),
+            ended: entry.ended.is_some(),
+        }
+    }
+}
+
+fn spell(verdict: Verdict) -> v1::Verdict {
+    match verdict {
+        Verdict::Normal => v1::Verdict::Normal,
+        Verdict::Anomalous => v1::Verdict::Anomalous,
+        Verdict::Unscored(_) => v1::Verdict::Unscored,
+    }
+}
+
+/// Where the page ended, as text that needs no quoting.
+fn token(order: Order<'_>) -> String {
+    hex(order.join("\0").as_bytes())
+}
+
+fn parse_token(text: &str) -> Result<Option<[String; 5]>, NotAPageToken> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let nibble = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    let bytes = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
+            _ => None,
+        })
+        .collect::<Option<Vec<u8>>>()
+        .ok_or(NotAPageToken)?;
+    let text = String::from_utf8(bytes).map_err(|_source| NotAPageToken)?;
+    let parts: Vec<String> = text.split('\0').map(str::to_owned).collect();
+    parts.try_into().map(Some).map_err(|_source| NotAPageToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tokens_read_back_and_nothing_else_is_one(parts in prop::array::uniform5("[^\0]{0,12}"), garbage in ".{1,60}") {
+            let order: Order<'_> = [&parts[0], &parts[1], &parts[2], &parts[3], &parts[4]];
+            prop_assert_eq!(parse_token(&token(order)), Ok(Some(parts.clone())));
+            prop_assert!(parse_token(&garbage).is_err() || garbage.bytes().all(|b| b.is_ascii_hexdigit()));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The thread that owns the models.
+//!
+//! In: [`Command`]s through a bounded queue; full: who sends waits. Out: each job's verdict, to a sink, in any
+//! order. Never: a tensor anywhere else: tensors are not `Sync`.
+//!
+//! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload.
+
+use crate::containers::{Job, Verdicted};
+use crate::metrics::Metrics;
+use crate::model::{Encoded, LanguageModel, ModelError};
+use crate::profile::Profile;
+use crate::{score, verdict};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long a window waits for others.
+pub const PATIENCE: Duration = Duration::from_millis(50);
+/// Windows judged together, about.
+const BATCH: usize = 256;
+/// Commands that may wait. A batch of calls makes one command.
+pub const QUEUE: usize = 64;
+
+/// What the thread is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Judge with this from now on.
+    Install(Arc<Profile>),
+    /// Judge this workload no more.
+    Remove(String),
+    /// Judge these.
+    Judge(Vec<Job>),
+}
+
+/// Makes a model of a profile, on the thread.
+pub type Loader = Box<dyn Fn(&Profile) -> Result<Box<dyn LanguageModel>, ModelError> + Send>;
+/// Takes what was said of a job; `None`: it could not be judged.
+pub type Sink = Box<dyn FnMut(&Job, Option<Verdicted>) + Send>;
+
+/// The thread could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("starting the inference thread")]
+pub struct StartError(#[from] std::io::Error);
+
+/// Starts the thread; it ends when all senders are gone.
+pub fn start(
+    loader: Loader,
+    sink: Sink,
+    metrics: Metrics,
+) -> Result<(mpsc::Sender<Command>, std::thread::JoinHandle<()>), StartError> {
+    let (tx, rx) = mpsc::channel(QUEUE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    // Models are born on the thread, and never leave it.
+    let own = move || runtime.block_on(Owner { models: HashMap::new(), loader, sink, metrics }.run(rx));
+    let thread = std::thread::Builder::new().name("inference".into()).spawn(own)?;
+    Ok((tx, thread))
+}
+
+struct Loaded {
+    profile: Arc<Profile>,
+    version: Arc<str>,
+    model: Box<dyn LanguageModel>,
+}
+
+struct Owner {
+    models: HashMap<String, Loaded>,
+    loader: Loader,
+    sink: Sink,
+    metrics: Metrics,
+}
+
+impl Owner {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut waiting: Vec<Job> = Vec::new();
+        while let Some(command) = commands.recv().await {
+            self.take(command, &mut waiting);
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while !waiting.is_empty() && waiting.len() < BATCH {
+                match tokio::time::timeout_at(deadline, commands.recv()).await {
+                    Ok(Some(command)) => self.take(command, &mut waiting),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            self.judge(std::mem::take(&mut waiting));
+        }
+    }
+
+    fn take(&mut self, command: Command, waiting: &mut Vec<Job>) {
+        match command {
+            Command::Judge(jobs) => waiting.extend(jobs),
+            Command::Remove(workload) => {
+                self.judge(std::mem::take(waiting));
+                self.models.remove(&workload);
+            }
+            Command::Install(profile) => {
+                // What waits was meant for the models that are there now.
+                self.judge(std::mem::take(waiting));
+                let workload = profile.metadata.workload.clone();
+                match (self.loader)(&profile) {
+                    Ok(model) => {
+                        let version = profile.metadata.version.as_str().into();
+                        self.models.insert(workload, Loaded { profile, version, model });
+                    }
+                    Err(error) => {
+                        tracing::error!(workload, error = crate::chain(&error), "model refused: its containers are not judged");
+                        self.models.remove(&workload);
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, jobs: Vec<Job>) {
+        let mut by_workload: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
+        for job in jobs {
+            by_workload.entry(Arc::clone(&job.workload)).or_default().push(job);
+        }
+        for (workload, jobs) in by_workload {
+            let Some(loaded) = self.models.get(workload.as_ref()) else {
+                for job in &jobs {
+                    (self.sink)(job, None);
+                }
+                continue;
+            };
+            for part in jobs.chunks(BATCH) {
+                let begun = Instant::now();
+                let verdicts = loaded.judge(part).unwrap_or_else(|error| {
+                    tracing::error!(workload = %workload, windows = part.len(), error = crate::chain(&error), "windows could not be judged");
+                    part.iter().map(|_| None).collect()
+                });
+                self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
+                for (job, verdict) in part.iter().zip(verdicts) {
+                    (self.sink)(job, verdict);
+                }
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn judge(&self, jobs: &[Job]) -> Result<Vec<Option<Verdicted>>, ModelError> {
+        let vocabulary = &self.profile.vocabulary;
+        // Servers repeat themselves: windows that are equal are judged once.
+        let mut at: HashMap<&Encoded, usize> = HashMap::new();
+        let all: Vec<_> = jobs.iter().map(|job| Encoded::new(&job.window, vocabulary)).collect();
+        let mut different = Vec::new();
+        let which: Vec<usize> = all
+            .iter()
+            .map(|encoded| {
+                *at.entry(encoded).or_insert_with(|| {
+                    different.push(encoded.clone());
+                    different.len() - 1
+                })
+            })
+            .collect();
+        let judged = self.model.judge(&different)?;
+        let one = |((job, encoded), which): ((&Job, &Encoded), &usize)| {
+            let judged = judged.get(*which)?;
+            let score = score::window(&judged.nll);
+            let evidence = verdict::evidence(&job.window, encoded, judged, score, vocabulary);
+            Some(Verdicted { score, evidence, version: Arc::clone(&self.version) })
+        };
+        Ok(jobs.iter().zip(&all).zip(&which).map(one).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::{Key, thread::ThreadId};
+    use crate::model::Judged;
+    use crate::profile::tests::profile;
+    use crate::window::Window;
+    use std::sync::Mutex;
+    use surprisal_proto::token::Token;
+
+    /// Says one nat for each call, and remembers how many windows came at once.
+    struct Fake(Arc<Mutex<Vec<usize>>>);
+
+    impl LanguageModel for Fake {
+        fn judge(&self, windows: &[Encoded]) -> Result<Vec<Judged>, ModelError> {
+            self.0.lock().expect("not poisoned").push(windows.len());
+            if windows.iter().any(|w| w.inputs.len() == 7) {
+                return Err(ModelError::Compute("seven".into()));
+            }
+            Ok(windows.iter().map(|w| Judged { nll: vec![1.0; w.scored().len()], top: Vec::new() }).collect())
+        }
+    }
+
+    fn job(workload: &str, tid: u32, calls: usize) -> Job {
+        Job {
+            key: Key { node: "n".into(), id: "c".try_into().expect("an id") },
+            thread: ThreadId { tgid: 1, tid },
+            process: "p".into(),
+            workload: workload.into(),
+            window: Window { first_sequence: 0, started_ns: 0, from_start: true, context: vec![], calls: vec![Token(0); calls] },
+            cut_at: Duration::ZERO,
+        }
+    }
+
+    fn run(commands: Vec<Command>) -> (Vec<String>, Vec<usize>) {
+        let (sizes, said) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let (seen, say) = (Arc::clone(&sizes), Arc::clone(&said));
+        let loader: Loader = Box::new(move |p| {
+            if p.metadata.workload == "bad" {
+                Err(ModelError::Weights("bad".into()))
+            } else {
+                Ok(Box::new(Fake(Arc::clone(&seen))))
+            }
+        });
+        let sink: Sink = Box::new(move |job, verdict| {
+            let score = verdict.map_or("none".into(), |v| format!("{:.2}", v.score.nats()));
+            say.lock().expect("not poisoned").push(format!("{}/{} {score}", job.workload, job.thread.tid));
+        });
+        let (tx, thread) = start(loader, sink, Metrics::default()).expect("starts");
+        for command in commands {
+            tx.blocking_send(command).expect("listening");
+        }
+        drop(tx);
+        thread.join().expect("no panic");
+        let mut said = said.lock().expect("not poisoned").clone();
+        said.sort();
+        let sizes = sizes.lock().expect("not poisoned").clone();
+        (said, sizes)
+    }
+
+    fn install(workload: &str) -> Command {
+        Command::Install(Arc::new(profile(workload)))
+    }
+
+    #[test]
+    fn every_job_is_answered_and_equal_windows_are_judged_once() {
+        let jobs = vec![job("a", 1, 64), job("a", 2, 64), job("a", 3, 8), job("b", 4, 64), job("x", 5, 64)];
+        let (said, sizes) = run(vec![install("a"), install("b"), Command::Judge(jobs)]);
+        assert_eq!(said, ["a/1 1.00", "a/2 1.00", "a/3 0.50", "b/4 1.00", "x/5 none"]);
+        assert_eq!(sizes, [2, 1]);
+    }
+
+    #[test]
+    fn failures_answer_too() {
+        let (said, _) = run(vec![
+            install("bad"),
+            install("a"),
+            Command::Judge(vec![job("bad", 1, 3), job("a", 2, 7)]),
+            Command::Remove("a".into()),
+            Command::Judge(vec![job("a", 3, 3)]),
+        ]);
+        assert_eq!(said, ["a/2 none", "a/3 none", "bad/1 none"]);
+    }
+}

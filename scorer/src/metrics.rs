@@ -1,0 +1,130 @@
+//! Every metric of the scorer, by name.
+//!
+//! In: counts from each stage. Out: the text that Prometheus reads (`/metrics`, see `admin`). Never: a label
+//! whose values others choose.
+//!
+//! Each stage has what came in, what went out, and `dropped_total{stage,reason}`, so that the flow balances.
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use prometheus_client::registry::Registry;
+
+/// Where and why something was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Dropped {
+    /// Stage of the flow.
+    pub stage: &'static str,
+    /// From a small closed set.
+    pub reason: &'static str,
+}
+
+/// The scorer's metrics. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Agents connected now.
+    pub streams: Gauge,
+    /// Batches taken.
+    pub batches: Counter,
+    /// Calls taken.
+    pub calls: Counter,
+    /// Things dropped; the unit is the stage's: batches, calls, containers, windows.
+    pub dropped: Family<Dropped, Counter>,
+    /// Calls that agents say their queues dropped.
+    pub agent_dropped_calls: Counter,
+    /// Containers known now.
+    pub containers: Gauge,
+    /// Threads known now.
+    pub threads: Gauge,
+    /// Profiles in force now.
+    pub profiles: Gauge,
+    /// Windows cut.
+    pub windows: Counter,
+    /// Windows scored.
+    pub windows_scored: Counter,
+    /// Windows at or above their threshold.
+    pub windows_anomalous: Counter,
+    /// Windows that wait for the model now.
+    pub windows_waiting: Gauge,
+    /// Seconds from a window's cutting to its score.
+    pub window_latency: Histogram,
+    /// Seconds a batch of windows took in the model.
+    pub batch_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]);
+        Self {
+            streams: Gauge::default(),
+            batches: Counter::default(),
+            calls: Counter::default(),
+            dropped: Family::default(),
+            agent_dropped_calls: Counter::default(),
+            containers: Gauge::default(),
+            threads: Gauge::default(),
+            profiles: Gauge::default(),
+            windows: Counter::default(),
+            windows_scored: Counter::default(),
+            windows_anomalous: Counter::default(),
+            windows_waiting: Gauge::default(),
+            window_latency: seconds(),
+            batch_seconds: seconds(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts `n` things dropped.
+    pub fn drop(&self, stage: &'static str, reason: &'static str, n: u64) {
+        if n > 0 {
+            self.dropped.get_or_create(&Dropped { stage, reason }).inc_by(n);
+        }
+    }
+
+    /// How many were dropped at a stage for a reason.
+    pub fn dropped(&self, stage: &'static str, reason: &'static str) -> u64 {
+        self.dropped.get_or_create(&Dropped { stage, reason }).get()
+    }
+
+    /// A registry that reads these metrics.
+    pub fn registry(&self) -> Registry {
+        let mut r = Registry::with_prefix("surprisal_scorer");
+        r.register("ingest_streams", "Agents connected now", self.streams.clone());
+        r.register("ingest_batches", "Batches taken", self.batches.clone());
+        r.register("ingest_calls", "Calls taken", self.calls.clone());
+        r.register("dropped", "Things dropped, by stage and reason", self.dropped.clone());
+        r.register("ingest_agent_dropped_calls", "Calls that agents say their queues dropped", self.agent_dropped_calls.clone());
+        r.register("containers", "Containers known now", self.containers.clone());
+        r.register("threads", "Threads known now", self.threads.clone());
+        r.register("profiles", "Profiles in force now", self.profiles.clone());
+        r.register("windows", "Windows cut", self.windows.clone());
+        r.register("windows_scored", "Windows scored", self.windows_scored.clone());
+        r.register("windows_anomalous", "Windows at or above their threshold", self.windows_anomalous.clone());
+        r.register("inference_waiting_windows", "Windows that wait for the model now", self.windows_waiting.clone());
+        r.register("inference_latency_seconds", "From a window's cutting to its score", self.window_latency.clone());
+        r.register("inference_batch_seconds", "A batch of windows in the model", self.batch_seconds.clone());
+        r
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(registry: &Registry) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_counted_by_stage_and_reason() {
+        let m = Metrics::default();
+        m.drop("windows", "overload", 3);
+        m.drop("windows", "overload", 0);
+        let text = Metrics::text(&m.registry()).expect("text");
+        assert!(text.contains("surprisal_scorer_dropped_total{stage=\"windows\",reason=\"overload\"} 3\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

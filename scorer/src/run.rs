@@ -1,0 +1,212 @@
+//! What the binary does for each command, and with which exit code it ends.
+//!
+//! In: a command's flags. Out: its work, or an [`Error`] with a documented code. Never: a decision of a stage.
+
+use crate::app::AppError;
+use crate::cli;
+use crate::client::ClientError;
+use crate::config::{Config, ConfigError, Settings};
+use crate::profile::ProfileError;
+use crate::train::{TrainError, corpus::CorpusError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is bad.
+    #[error("configuration")]
+    Config(#[from] ConfigError),
+    /// A recording is bad.
+    #[error("recording")]
+    Recording(#[from] CorpusError),
+    /// There is nothing to train on.
+    #[error("{0}")]
+    Nothing(String),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A profile could not be written.
+    #[error("profile")]
+    Profile(#[from] ProfileError),
+    /// Serving failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// Asking failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The runtime could not be started.
+    #[error("starting the runtime")]
+    Runtime(#[from] std::io::Error),
+    /// There is no model in this binary.
+    #[error("this binary was built without libtorch: `{0}` needs one that was built with `--features tch`")]
+    NoTorch(&'static str),
+}
+
+impl Error {
+    /// The exit code, as the README documents it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Client(ClientError::Url(_)) => 64,
+            Self::Recording(_)
+            | Self::Nothing(_)
+            | Self::Train(TrainError::TooFew { .. })
+            | Self::App(AppError::Profiles(ProfileError::Inconsistent(_) | ProfileError::Damaged(_))) => 65,
+            Self::Client(ClientError::Unreachable { .. } | ClientError::Gone { .. }) => 69,
+            Self::NoTorch(_) => 78,
+            _ => 1,
+        }
+    }
+
+    /// Whoever read the answer has gone.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Runs a question to a scorer.
+pub fn ask(question: impl Future<Output = Result<(), ClientError>>) -> Result<(), Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(question)?;
+    Ok(())
+}
+
+fn config(args: &cli::Serve) -> Result<Config, ConfigError> {
+    let flags = Settings { listen: args.listen, profiles: args.profiles.clone(), threshold: args.threshold, admin: args.admin };
+    Config::load(args.config.as_deref(), flags)
+}
+
+/// `serve`, in a binary without libtorch: the configuration is still checked.
+#[cfg(not(feature = "tch"))]
+#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+pub fn serve(args: cli::Serve) -> Result<(), Error> {
+    config(&args)?;
+    Err(Error::NoTorch("serve"))
+}
+
+/// `train`, in a binary without libtorch.
+#[cfg(not(feature = "tch"))]
+#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+pub fn train(_: cli::Train) -> Result<(), Error> {
+    Err(Error::NoTorch("train"))
+}
+
+#[cfg(feature = "tch")]
+pub use with_torch::{loader, serve, train};
+
+#[cfg(feature = "tch")]
+mod with_torch {
+    use super::{Error, cli, config};
+    use crate::app::App;
+    use crate::inference::Loader;
+    use crate::model::{LanguageModel, Sizes, lstm};
+    use crate::shutdown;
+    use crate::train::{Options, corpus::Corpus, corpus::Workload, learn::learn, progress::Progress};
+    use std::collections::BTreeMap;
+
+    /// Makes LSTMs of profiles.
+    pub fn loader() -> Loader {
+        Box::new(|profile| {
+            let v = &profile.vocabulary;
+            let model = lstm::Lstm::load(&profile.weights, profile.metadata.sizes, v.classes(), v.unseen())?;
+            Ok(Box::new(model) as Box<dyn LanguageModel>)
+        })
+    }
+
+    /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:
+    /// with its spinning, threads that wait take whole cores from those that work.
+    fn wait_passively() {
+        use std::os::unix::process::CommandExt as _;
+        const POLICY: &str = "OMP_WAIT_POLICY";
+        if std::env::var_os(POLICY).is_some() {
+            return;
+        }
+        let again = std::env::current_exe().map(|exe| {
+            let mut args = std::env::args_os();
+            let name = args.next().unwrap_or_else(|| exe.clone().into());
+            std::process::Command::new(exe).arg0(name).args(args).env(POLICY, "PASSIVE").exec()
+        });
+        let error = again.unwrap_or_else(|e| e);
+        tracing::warn!(%error, "could not start anew with OMP_WAIT_POLICY=PASSIVE: set it, or the model may be slow on busy cores");
+    }
+
+    /// `serve`.
+    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+    pub fn serve(args: cli::Serve) -> Result<(), Error> {
+        wait_passively();
+        let config = config(&args)?;
+        lstm::set_threads(args.threads);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let end = runtime.block_on(async {
+            let shutdown = shutdown::on_signal()?;
+            let app = App::bind(config).await?;
+            tracing::info!(device = lstm::device(), version = env!("CARGO_PKG_VERSION"), "starting");
+            Ok(app.serve(loader(), shutdown).await?)
+        });
+        // A connection that does not end must not hold the process.
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        end
+    }
+
+    /// `train`.
+    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+    pub fn train(args: cli::Train) -> Result<(), Error> {
+        wait_passively();
+        let progress = Progress::default();
+        let mut corpus = Corpus::default();
+        for path in &args.recordings {
+            corpus.read(path, args.any_label, args.allow_truncated)?;
+        }
+        let corpus = corpus.finish();
+        for cut in &corpus.truncated {
+            progress.line(&format!("{cut}: taken as far as it goes"));
+        }
+        if corpus.unnamed_calls > 0 {
+            progress.line(&format!("{} calls of containers that the recordings do not name are left out", corpus.unnamed_calls));
+        }
+        let options = Options {
+            sizes: Sizes { embedding: args.embedding, hidden: args.hidden },
+            max_windows: args.max_windows as usize,
+            epochs: args.epochs,
+            budget: args.false_alarms_per_day,
+            seed: args.seed,
+            threads: args.threads,
+        };
+        for (workload, data) in chosen(corpus.workloads, &args)? {
+            crate::profile::check_workload(&workload)?;
+            let profile = learn(&workload, &data, options, &progress)?;
+            let dir = profile.write(&args.profiles)?;
+            let c = &profile.metadata.calibration;
+            progress.line(&format!(
+                "{workload}: threshold {:.3} nats/call{} (held-out mean {:.3}, highest {:.3}); version {} in {}",
+                c.threshold.nats(),
+                if c.extrapolated { ", extrapolated" } else { "" },
+                c.mean,
+                c.quantiles.last().map_or(0.0, |q| q.score),
+                profile.metadata.version,
+                dir.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn chosen(mut found: BTreeMap<String, Workload>, args: &cli::Train) -> Result<BTreeMap<String, Workload>, Error> {
+        let names = found.keys().cloned().collect::<Vec<_>>().join(", ");
+        if let Some(name) = &args.workload {
+            found.retain(|w, _| w == name);
+        }
+        // Without a name there is no workload to make a profile of, unless one is given.
+        if args.rename.is_none() {
+            found.remove("");
+        }
+        if found.is_empty() {
+            return Err(Error::Nothing(match &args.workload {
+                Some(name) => format!("the recordings hold no calls of workload {name:?} (they hold: {names})"),
+                None => "the recordings hold no calls of a named container".to_owned(),
+            }));
+        }
+        let Some(name) = &args.rename else { return Ok(found) };
+        let mut all = Workload::default();
+        for workload in found.into_values() {
+            all.merge(workload);
+        }
+        Ok(BTreeMap::from([(name.clone(), all)]))
+    }
+}

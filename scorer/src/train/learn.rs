@@ -1,0 +1,230 @@
+//! Training and calibration of one workload's profile.
+//!
+//! In: a workload's windows. Out: a [`Profile`]. Never: reads a file, looks at a held-out window before the
+//! weights are fixed but to say when to stop.
+
+use super::corpus::Workload;
+use super::progress::Progress;
+use super::select::{Counted, distinct, select};
+use super::split::split;
+use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE};
+use crate::model::lstm::{Lstm, Teacher, set_threads};
+use crate::model::{Encoded, LanguageModel, ModelError};
+use crate::profile::weights::{self, TensorData};
+use crate::profile::{Cutting, FORMAT, Metadata, Profile, Training};
+use crate::score::{self, Score};
+use crate::threshold::{Ask, calibrate};
+use crate::vocab::{BOS, UNKNOWN, Vocabulary};
+use jiff::Timestamp;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::collections::BTreeMap;
+use surprisal_proto::token;
+
+/// Windows shown to the model over all passes: about 20 s on one core at the default sizes.
+const WORK: usize = 32_000;
+/// Passes at least and at most.
+const EPOCHS: (usize, usize) = (4, 80);
+/// Training ends after this many passes in which neither training nor held-out surprisal fell by these shares,
+/// or in which the held-out one was above its least by more than [`TOLERANCE`].
+const PATIENCE: usize = 5;
+const IMPROVEMENT: f64 = 0.01;
+/// Of passes whose held-out surprisal differs by no more than this share, the last is taken: what happens once
+/// (a start) is not held out, and later passes know it better.
+const TOLERANCE: f64 = 0.01;
+/// Learning rate at the beginning and at the end (cosine between).
+const RATE: (f64, f64) = (5e-3, 5e-4);
+/// Held-out windows that a pass is judged by, and that the threshold is calibrated on, at most.
+const JUDGED: usize = 1024;
+const CALIBRATED: usize = 16_384;
+
+/// Trains a profile for `workload`.
+pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progress) -> Result<Profile, TrainError> {
+    let model_failed = |source| TrainError::Model { workload: workload.to_owned(), source };
+    if data.pieces.len() < FEWEST_WINDOWS {
+        return Err(TrainError::TooFew { workload: workload.to_owned(), windows: data.pieces.len() });
+    }
+    set_threads(options.threads);
+    let parts = split(&data.pieces);
+    if parts.held_out.is_empty() {
+        return Err(TrainError::TooFew { workload: workload.to_owned(), windows: parts.held_out.len() });
+    }
+    let (train, sampled_out) = select(&data.pieces, distinct(&data.pieces, &parts.train), options.max_windows, options.seed);
+    let (held, _) = select(&data.pieces, distinct(&data.pieces, &parts.held_out), CALIBRATED, options.seed);
+    let vocabulary = Vocabulary::new(train.iter().flat_map(|w| w.window.context.iter().chain(&w.window.calls)).copied());
+    progress.line(&format!(
+        "{workload}: {} calls of {} container(s) in {:.0} s, {} windows ({} gapped); training on {} different ones \
+         ({sampled_out} sampled out, {} one-offs), {} different ones held out; {} tokens",
+        data.calls,
+        data.containers,
+        data.container_seconds,
+        data.windows,
+        data.gapped,
+        train.len(),
+        parts.one_offs,
+        held.len(),
+        vocabulary.tokens().len()
+    ));
+
+    let taught = teach(&train, &held, &vocabulary, options, progress).map_err(model_failed)?;
+    let bytes = weights::write(&taught.weights, &vocabulary.checksum())
+        .map_err(|source| TrainError::Weights { workload: workload.to_owned(), source })?;
+    // Calibrated on the model as it will be loaded.
+    let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
+    let held_out = scores(&model, &held, &vocabulary).map_err(model_failed)?;
+    let trained = scores(&model, &train, &vocabulary).map_err(model_failed)?;
+    let highest = |scores: &[(Score, u64)]| scores.iter().map(|(s, _)| s.nats()).fold(0.0, f64::max);
+    let ask = Ask {
+        windows_per_container_day: data.windows_per_container_day(),
+        budget: options.budget,
+        unseen_nats: (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln(),
+        trained_max: Score::new(highest(&trained)),
+    };
+    let calibration =
+        calibrate(&held_out, ask).map_err(|source| TrainError::Calibration { workload: workload.to_owned(), source })?;
+    let metadata = Metadata {
+        format: FORMAT,
+        model: "lstm".to_owned(),
+        workload: workload.to_owned(),
+        version: String::new(),
+        trained_at: Timestamp::now(),
+        image: data.image.clone(),
+        abi: token::ABI.to_owned(),
+        token_layout: token::LAYOUT,
+        cutting: Cutting::OURS,
+        sizes: options.sizes,
+        vocabulary: Vec::new(),
+        training: Training {
+            calls: data.calls,
+            windows: data.windows,
+            distinct_windows: train.len() as u64,
+            sampled_out,
+            gapped: data.gapped,
+            one_offs: parts.one_offs,
+            container_seconds: data.container_seconds,
+            epochs: taught.held_out_by_epoch.len() as u32,
+            held_out_by_epoch: taught.held_out_by_epoch,
+            seed: options.seed,
+        },
+        calibration,
+        weights_sha256: String::new(),
+    };
+    Ok(Profile::new(metadata, vocabulary, bytes))
+}
+
+struct Taught {
+    weights: BTreeMap<String, TensorData>,
+    held_out_by_epoch: Vec<f64>,
+}
+
+fn teach(
+    train: &[Counted<'_>],
+    held: &[Counted<'_>],
+    vocabulary: &Vocabulary,
+    options: Options,
+    progress: &Progress,
+) -> Result<Taught, ModelError> {
+    let encode = |w: &Counted<'_>| (Encoded::new(w.window, vocabulary), w.weight());
+    let mut windows: Vec<_> = train.iter().map(encode).collect();
+    let judged: Vec<_> = held.iter().step_by(held.len().div_ceil(JUDGED).max(1)).cloned().collect();
+    let epochs = match options.epochs {
+        0 => (WORK / windows.len().max(1)).clamp(EPOCHS.0, EPOCHS.1),
+        n => n as usize,
+    };
+    // Small recordings get small batches: learning takes steps, not only passes.
+    let batch = (windows.len() / 32).clamp(8, 64);
+    let steps = windows.len().div_ceil(batch);
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let model = Lstm::new(options.sizes, vocabulary.classes(), vocabulary.unseen(), options.seed as i64)?;
+    let mut teacher = Teacher::new(model)?;
+    let mut taken: Option<BTreeMap<String, TensorData>> = None;
+    let (mut least_loss, mut least_held) = (f64::INFINITY, f64::INFINITY);
+    let (mut stuck, mut worse) = (0, 0);
+    let mut held_out_by_epoch = Vec::new();
+    for epoch in 0..epochs {
+        windows.shuffle(&mut rng);
+        progress.begin(epoch as u32 + 1, epochs as u32, steps);
+        let mut loss = 0.0;
+        for (n, part) in windows.chunks(batch).enumerate() {
+            let shown: Vec<_> = part.iter().map(|(w, weight)| (disguise(w, &mut rng), *weight)).collect();
+            let done = (epoch * steps + n) as f64 / (epochs * steps) as f64;
+            let rate = RATE.1 + (RATE.0 - RATE.1) * 0.5 * (1.0 + (done * std::f64::consts::PI).cos());
+            let now = teacher.step(&shown, rate)?;
+            loss += now / steps as f64;
+            progress.step(now);
+        }
+        let scores = scores(&teacher.model, &judged, vocabulary)?;
+        let mean = mean(&scores);
+        held_out_by_epoch.push(mean);
+        progress.line(&format!("pass {}/{epochs}: {loss:.3} nats/call in training, {mean:.3} held out", epoch + 1));
+        let falls = loss < least_loss * (1.0 - IMPROVEMENT) || mean < least_held * (1.0 - IMPROVEMENT);
+        stuck = if falls { 0 } else { stuck + 1 };
+        (least_loss, least_held) = (least_loss.min(loss), least_held.min(mean));
+        worse = if mean <= least_held * (1.0 + TOLERANCE) { 0 } else { worse + 1 };
+        if worse == 0 {
+            taken = Some(teacher.model.weights()?);
+        }
+        if stuck >= PATIENCE || worse >= PATIENCE {
+            progress.line(&format!("no gain for {PATIENCE} passes: done"));
+            break;
+        }
+    }
+    progress.finish();
+    let weights = taken.ok_or_else(|| ModelError::Compute("surprisal is no number: training diverged".into()))?;
+    Ok(Taught { weights, held_out_by_epoch })
+}
+
+fn mean(scores: &[(Score, u64)]) -> f64 {
+    let (sum, n) = scores.iter().fold((0.0, 0.0), |(sum, n), (s, k)| (sum + s.nats() * *k as f64, n + *k as f64));
+    sum / n.max(1.0)
+}
+
+fn scores(model: &Lstm, windows: &[Counted<'_>], vocabulary: &Vocabulary) -> Result<Vec<(Score, u64)>, ModelError> {
+    let mut scores = Vec::with_capacity(windows.len());
+    for part in windows.chunks(1024) {
+        let encoded: Vec<_> = part.iter().map(|w| Encoded::new(w.window, vocabulary)).collect();
+        let judged = model.judge(&encoded)?;
+        scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll), w.count)));
+    }
+    Ok(scores)
+}
+
+/// A window as it is shown once: some calls unknown, some contexts forgotten.
+fn disguise(window: &Encoded, rng: &mut StdRng) -> Encoded {
+    let mut shown = window.clone();
+    if shown.scored_from > 0 && rng.random_bool(START_SHARE) {
+        shown.inputs.drain(..shown.scored_from);
+        shown.targets.drain(..shown.scored_from);
+        shown.inputs[0] = BOS;
+        shown.scored_from = 0;
+    }
+    for i in 0..shown.targets.len() {
+        if rng.random_bool(UNKNOWN_SHARE) {
+            shown.targets[i] = UNKNOWN;
+            if let Some(input) = shown.inputs.get_mut(i + 1) {
+                *input = UNKNOWN;
+            }
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disguised_window_stays_consistent() {
+        let window = Encoded { inputs: (3..80).collect(), targets: (4..81).collect(), scored_from: 15 };
+        let mut rng = StdRng::seed_from_u64(1);
+        let (mut unknown, mut starts) = (0, 0);
+        for _ in 0..2000 {
+            let shown = disguise(&window, &mut rng);
+            assert_eq!(shown.inputs[1..], shown.targets[..shown.targets.len() - 1]);
+            starts += usize::from(shown.inputs[0] == BOS);
+            unknown += shown.targets.iter().filter(|t| **t == UNKNOWN).count();
+        }
+        assert!((50..150).contains(&starts), "{starts}");
+        assert!((500..1000).contains(&unknown), "{unknown}");
+    }
+}

@@ -172,7 +172,7 @@ impl Bundles {
         str::from_utf8(&text).ok()?.trim().parse().ok()
     }
 
-    /// The shim's own id first, then the ids of the bundles beside it; at most [`SIBLINGS_MAX`].
+    /// The shim's own id first, then the ids of the bundles beside it; at most 1,025.
     pub fn around(&self, shim: u32) -> Vec<ContainerId> {
         let own = self.own(shim).map(|own| own.id);
         let beside = fs::read_dir(self.cwd(shim).join("..")).into_iter().flatten().take(SIBLINGS_MAX);

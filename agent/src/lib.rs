@@ -6,14 +6,19 @@
 //! |---|---|---|
 //! | [`bpf`] | the eBPF object | a ring buffer's bytes, counters: the only aya |
 //! | [`decode`] | bytes | records of the ABI |
-//! | [`sequence`] | records | each thread's runs, with gaps, attributed to containers |
+//! | [`sequence`] | records | each thread's runs, with gaps |
+//! | [`attribute`] | runs, births, ends | [`record::Record`]s: whose they are |
+//! | [`capture`] | all of the above, on one thread | records, to every sink |
 //! | [`procfs`] | `/proc`, the cgroup tree | what ran before the agent, network totals |
 //! | [`bundle`] | a shim's OCI bundle | names |
 //! | [`identity`] | a key from the kernel | a [`container::ContainerInfo`], joined late |
+//! | [`container`] | names | ids, workloads, which containers are wanted |
 //! | [`record`] | | the one type that flows from here on |
+//! | [`uplink`] | records | batches to the scorer, each until it is acknowledged |
 //! | [`jsonl`] | records | a file that rotates, or a recording |
 //!
-//! Around them: [`app`] owns every task.
+//! Around them: [`cli`] and [`config`] say what is wanted, [`preflight`] what this host offers; [`app`] owns every task;
+//! [`logging`], [`metrics`] and [`admin`] show how it goes; [`exit`] says how it went.
 
 pub mod admin;
 pub mod app;

@@ -72,7 +72,7 @@ fn prepare(interrupt: &Interrupt) -> Result<Option<String>> {
     screen::title("1  Set up and build (minutes the first time, seconds then)");
     setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
     build_ebpf::build()?;
-    build(&["--package", "surprisal-agent", "--package", "surprisal-scorer"])?;
+    build()?;
     interrupt.check()?;
     let probe = agent::run(&["probe"])?;
     if probe.status.success() {
@@ -84,14 +84,14 @@ fn prepare(interrupt: &Interrupt) -> Result<Option<String>> {
 
 fn prepare_replay(interrupt: &Interrupt) -> Result<()> {
     setup::ensure(&[Part::Libtorch])?;
-    build(&["--package", "surprisal-scorer"])?;
+    build()?;
     interrupt.check()
 }
 
-fn build(packages: &[&str]) -> Result<()> {
+/// The packages and features that `xtask test` builds too, so that nothing is compiled twice.
+fn build() -> Result<()> {
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--locked", "--features", "surprisal-scorer/tch"]).args(packages);
-    shell::run(&mut cargo)
+    shell::run(cargo.args(["build", "--workspace", "--bins", "--locked", "--features", "surprisal-scorer/tch"]))
 }
 
 fn live(args: &Args, interrupt: &Interrupt) -> Result<()> {
@@ -188,7 +188,7 @@ fn show(interrupt: &Interrupt, watch: &Watch, time: Duration, mut done: impl FnM
 
 /// The evidence, and whether the demo showed what it promised.
 fn conclude(before: Option<&Score>, after: Option<&Score>, turned: Option<Duration>, since: &str) -> Result<()> {
-    screen::title("7  Why");
+    screen::title("Why");
     match after {
         Some(score) => screen::evidence(score),
         None => screen::say("no score has come"),
@@ -196,7 +196,7 @@ fn conclude(before: Option<&Score>, after: Option<&Score>, turned: Option<Durati
     let quiet = before.is_some_and(Score::is_normal);
     match (quiet, turned) {
         (true, Some(after)) => {
-            screen::say(&format!("The verdict turned {:.1} s {since}.", after.as_secs_f64()));
+            screen::say(&format!("The verdict turned {:.1} s {since}. What the demo started is ended.", after.as_secs_f64()));
             Ok(())
         }
         (false, _) => Err(Exit::new(1, "the demo failed: normal load was not scored as normal before the attack").into()),

@@ -1,6 +1,7 @@
 //! The demo without eBPF: a recording of the live demo, shipped with the project, through the same scorer.
 //!
-//! In: tests/fixtures/demo/*.jsonl.zst. Out: the same screen. Never: a score from anywhere but the scorer.
+//! In: tests/fixtures/demo/*.jsonl.zst, which are what `cargo xtask demo --keep DIR` kept, packed with zstd, the
+//! containerd's namespace renamed to "demo". Out: the same screen. Never: a score from anywhere but the scorer.
 
 use super::{Interrupt, PATIENCE, conclude, scores::Watch, screen, show};
 use crate::shell;
@@ -16,9 +17,6 @@ use surprisal_e2e::{Daemon, Scorer, Scratch, daemon};
 const CONTAINER: &str = "redis";
 
 pub(super) fn run(interrupt: &Interrupt) -> Result<()> {
-    let mut cargo = shell::cargo();
-    shell::run(cargo.args(["build", "--locked", "--package", "surprisal-e2e", "--bin", "replay"]))?;
-    interrupt.check()?;
     let scratch = Scratch::new()?;
     let dir = scratch.path();
     let (normal, attack, profiles) = (dir.join("normal.jsonl"), dir.join("attack.jsonl"), dir.join("profiles"));

@@ -13,6 +13,9 @@ const DIM: &str = "2";
 const RED: &str = "1;31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
+/// How much of the evidence is shown: the rest says much the same.
+const WINDOWS: usize = 2;
+const SURPRISES: usize = 3;
 /// Width of a score's bar, characters.
 const BAR: usize = 30;
 
@@ -69,11 +72,11 @@ pub(super) fn score(score: Option<&Score>) {
 
 /// Why the score is what it is.
 pub(super) fn evidence(score: &Score) {
-    for window in &score.evidence {
+    for window in score.evidence.iter().take(WINDOWS) {
         let head =
             format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.pid, window.tid, window.score);
         println!("   {}", paint(&head, BOLD));
-        for surprise in &window.surprises {
+        for surprise in window.surprises.iter().take(SURPRISES) {
             let never = if surprise.never_seen { ", never seen in training" } else { "" };
             println!(
                 "     {} p = {:.1e}, {:.1} nats{never}",

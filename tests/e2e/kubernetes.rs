@@ -398,13 +398,20 @@ fn a_profile_gives_a_verdict(scorer: &Scorer, web: &Workload) -> Result<()> {
     let mut record = cluster.enter(&agent::binary()?);
     record.args(["record", "--label", "normal", "--duration", "10", "--select", "namespace=shop", "--output"]);
     run(record.arg(&recording))?;
-    // Into the volume: as a person would, with the scorer's rights.
-    let profiles = cluster.dir().join("volume/profiles");
-    run(Command::new(scorer::binary()?)
-        .env("OMP_WAIT_POLICY", "PASSIVE")
-        .args(["train", "--profiles"])
-        .arg(&profiles)
-        .arg(&recording))?;
+    // Trained here, and moved into the volume when it is the scorer's to read: it looks there all the time.
+    let trained = cluster.dir().join("volume/trained");
+    let mut train = Command::new(scorer::binary()?);
+    train.env("OMP_WAIT_POLICY", "PASSIVE").args(["train", "--profiles"]).arg(&trained).arg(&recording);
+    run(&mut train)?;
+    for entry in fs::read_dir(&trained)? {
+        let profile = entry?.path();
+        for file in fs::read_dir(&profile)? {
+            chown(file?.path(), Some(SCORER_UID), Some(SCORER_UID))?;
+        }
+        chown(&profile, Some(SCORER_UID), Some(SCORER_UID))?;
+        let name = profile.file_name().context("a directory has a name")?;
+        fs::rename(&profile, cluster.dir().join("volume/profiles").join(name))?;
+    }
     let row = scorer.wait_for("a score", web, |row| row["score"].is_number())?;
     assert!(row["threshold"].is_number(), "{row}");
     assert!(["normal", "anomalous"].map(Value::from).contains(&row["verdict"]), "{row}");

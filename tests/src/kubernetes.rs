@@ -12,6 +12,7 @@ mod node;
 mod tools;
 
 pub use config::NODE;
+pub use node::wait_until;
 pub use tools::{Found, Tools};
 
 use crate::oci::{self, Image};
@@ -38,11 +39,15 @@ impl Cluster {
         let node = Node::new(&tools.path("unshare"), &tools.path("nsenter"))?;
         let kubeconfig = node.dir().join("admin.kubeconfig");
         let mut cluster = Self { node, tools, kubeconfig };
-        cluster.start_containerd()?;
-        cluster.import(&cluster.pause()?)?;
-        cluster.start_control_plane()?;
-        cluster.start_kubelet()?;
+        cluster.bring_up().with_context(|| cluster.node.logs())?;
         Ok(cluster)
+    }
+
+    fn bring_up(&mut self) -> Result<()> {
+        self.start_containerd()?;
+        self.import(&self.pause()?)?;
+        self.start_control_plane()?;
+        self.start_kubelet()
     }
 
     /// The node's directory on the host: goes with the cluster.
@@ -91,11 +96,6 @@ impl Cluster {
         line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).with_context(|| format!("no task {id} in: {tasks}"))
     }
 
-    /// Asks `check` until it says yes; errors count as "not yet" and the last one is shown.
-    pub fn wait_for(&self, what: &str, patience: Duration, check: impl FnMut() -> Result<bool>) -> Result<()> {
-        self.node.wait_for(what, patience, check)
-    }
-
     /// What the pods of `namespace` say of themselves: for a failed test's message.
     pub fn describe(&self, namespace: &str) -> String {
         let pods = self.kubectl(&["-n", namespace, "describe", "pods"]).unwrap_or_else(|e| format!("{e:#}"));
@@ -139,7 +139,7 @@ impl Cluster {
         self.write("cni/10-bridge.conflist", &config::cni(&dir))?;
         let file = self.write("containerd.toml", &config::containerd(&dir))?;
         self.node.spawn("containerd", &self.tools.path("containerd"), &["--config".to_owned(), file])?;
-        self.wait_for("containerd", Duration::from_secs(30), || run(self.ctr().arg("version")).map(|_| true))
+        wait_until("containerd", Duration::from_secs(30), || run(self.ctr().arg("version")).map(|_| true))
     }
 
     fn start_control_plane(&mut self) -> Result<()> {
@@ -169,7 +169,7 @@ impl Cluster {
             key = at("sa.key")
         );
         self.node.spawn("kube-apiserver", &self.tools.path("kube-apiserver"), &words(&apiserver))?;
-        self.wait_for("the API server", Duration::from_secs(90), || {
+        wait_until("the API server", Duration::from_secs(90), || {
             self.kubectl(&["get", "--raw", "/readyz"]).map(|answer| answer == "ok")
         })?;
         let kubeconfig = format!("--kubeconfig={} --leader-elect=false --port=0 --secure-port=0", at("admin.kubeconfig"));
@@ -197,7 +197,7 @@ impl Cluster {
             dir = dir.display(),
         );
         self.node.spawn("kubelet", &self.tools.path("kubelet"), &words(&args))?;
-        self.wait_for("the node", Duration::from_mins(2), || {
+        wait_until("the node", Duration::from_mins(2), || {
             let node = self.kubectl_json(&["get", "node", NODE])?;
             let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
             Ok(conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))

@@ -49,7 +49,7 @@ impl Node {
         let holder = start(&scratch, "holder", &mut command)?;
         let node = Self { scratch, holder, programs: Vec::new(), cgroup, nsenter: nsenter.to_owned() };
         let holding = node.dir().join("holding");
-        node.wait_for("the node's namespaces", Duration::from_secs(10), || Ok(holding.exists()))?;
+        wait_until("the node's namespaces", Duration::from_secs(10), || Ok(holding.exists()))?;
         Ok(node)
     }
 
@@ -79,25 +79,8 @@ impl Node {
         Ok(())
     }
 
-    /// Asks `check` until it says yes. An error names what was waited for and shows the end of each log.
-    pub(super) fn wait_for(&self, what: &str, patience: Duration, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
-        let mut last = None;
-        let done = try_wait_for(patience, || match check() {
-            Ok(yes) => yes.then_some(()),
-            Err(error) => {
-                last = Some(error);
-                None
-            }
-        });
-        if done.is_none() {
-            let last = last.map_or(String::new(), |e| format!("; last: {e:#}"));
-            bail!("{what}: not within {} s{last}\n{}", patience.as_secs(), self.logs());
-        }
-        Ok(())
-    }
-
     /// The last lines of each program's log.
-    fn logs(&self) -> String {
+    pub(super) fn logs(&self) -> String {
         let mut text = String::new();
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -110,6 +93,23 @@ impl Node {
         }
         text
     }
+}
+
+/// Asks `check` until it says yes; errors count as "not yet", and the last one is shown.
+pub fn wait_until(what: &str, patience: Duration, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
+    let mut last = None;
+    let done = try_wait_for(patience, || match check() {
+        Ok(yes) => yes.then_some(()),
+        Err(error) => {
+            last = Some(error);
+            None
+        }
+    });
+    if done.is_none() {
+        let last = last.map_or(String::new(), |e| format!("; last: {e:#}"));
+        bail!("{what}: not within {} s{last}", patience.as_secs());
+    }
+    Ok(())
 }
 
 fn start(scratch: &Scratch, name: &str, command: &mut Command) -> Result<Reaped> {

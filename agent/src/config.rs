@@ -179,13 +179,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is no configuration.
-    #[error("the configuration {} is wrong", path.display())]
+    #[error("the configuration {} is wrong: {reason}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: toml::de::Error,
+        /// Where and why, in one line.
+        reason: String,
     },
     /// A variable has no sense.
     #[error("{name}={value:?}: {reason}")]
@@ -376,7 +375,7 @@ impl Config {
         if let Some(path) = named {
             read_file(&path)?.over(&mut table);
             // Checked before anything else is put over it, so that the error names the file.
-            File::deserialize(Value::Table(table.clone())).map_err(|source| Error::File { path, source })?;
+            File::deserialize(Value::Table(table.clone())).map_err(|e| Error::File { path, reason: one_line(&e, "") })?;
         }
         for key in KEYS {
             if let Some(text) = env.get(key.env) {
@@ -416,7 +415,16 @@ fn defaults() -> Table {
 
 fn read_file(path: &Path) -> Result<Layer, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Table::from_str(&text).map(Layer).map_err(|source| Error::File { path: path.to_owned(), source })
+    Table::from_str(&text).map(Layer).map_err(|e| Error::File { path: path.to_owned(), reason: one_line(&e, &text) })
+}
+
+/// toml's own message draws the place over several lines.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {}", 1 + before.matches('\n').count(), error.message()),
+        None => error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    }
 }
 
 /// A variable's text as the type its key has.
@@ -631,7 +639,7 @@ mod tests {
             path.to_str().expect("UTF-8").to_owned()
         };
         let unknown = file("a.toml", "[capture]\nring = 7\n");
-        let broken = file("b.toml", "[capture\n");
+        let broken = file("b.toml", "[capture]\nring\n");
         let chain = |error: Error| match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
@@ -639,7 +647,7 @@ mod tests {
         for (args, env, expect) in [
             (&["run", "--config", "/nonexistent"][..], &[][..], "cannot read the configuration /nonexistent"),
             (&["run", "--config", &unknown], &[], "unknown field `ring`"),
-            (&["run", "--config", &broken], &[], "b.toml is wrong"),
+            (&["run", "--config", &broken], &[], "b.toml is wrong: line 2: "),
             (&["run"], &[("SURPRISAL_RING_BYTES", "many")], "SURPRISAL_RING_BYTES=\"many\": invalid digit"),
             (&["run"], &[("SURPRISAL_CAPTURE", "magic")], "SURPRISAL_CAPTURE=\"magic\": unknown variant `magic`"),
             (&["run"], &[("SURPRISAL_SELECT", "pods=x")], "select.include: \"pods=x\": \"pods\" is none of"),
@@ -651,7 +659,7 @@ mod tests {
             (&["run", "--node", "a\nb"], &[], "node.name"),
         ] {
             let text = chain(load(args, env).expect_err("wrong"));
-            assert!(text.contains(expect), "{text:?} does not say {expect:?}");
+            assert!(text.contains(expect) && !text.contains('\n'), "{text:?} does not say {expect:?}");
         }
     }
 }

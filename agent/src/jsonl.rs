@@ -118,18 +118,31 @@ impl Known {
 pub struct Recording {
     open: Option<Open>,
     known: Known,
+    used: bool,
 }
 
 impl Recording {
     /// Begins the file, which must not exist.
     pub fn create(path: &Path, node: &str, label: Option<&str>) -> Result<Self, Error> {
         let open = Open::create(path, &Header::new(node, label, Timestamp::now()))?;
-        Ok(Self { open: Some(open), known: Known::default() })
+        Ok(Self { open: Some(open), known: Known::default(), used: false })
+    }
+}
+
+/// A recording that capture never reached leaves no file behind.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take()
+            && !self.used
+        {
+            let _gone_already = fs::remove_file(&open.path);
+        }
     }
 }
 
 impl Sink for Recording {
     fn take(&mut self, record: &Record) -> Result<(), SinkError> {
+        self.used = true;
         let Some(open) = &mut self.open else { return Ok(()) };
         for line in self.known.lines(record) {
             open.write(&line)?;
@@ -138,6 +151,7 @@ impl Sink for Recording {
     }
 
     fn idle(&mut self) -> Result<(), SinkError> {
+        self.used = true;
         Ok(self.open.as_mut().map_or(Ok(()), Open::flush)?)
     }
 
@@ -358,6 +372,10 @@ mod tests {
         assert_eq!(said(&path), "c1 c1+3 c1= c2 c2+1 c1! c2!");
         let error = Recording::create(&path, "n", None).expect_err("it is there already");
         assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
+
+        let unused = dir.path().join("u.jsonl");
+        drop(Recording::create(&unused, "n", None).expect("a file"));
+        assert!(!unused.exists(), "capture could not begin: nothing is left behind");
     }
 
     #[test]
@@ -366,7 +384,7 @@ mod tests {
         let header = Header::new("n", None, Timestamp::UNIX_EPOCH);
         let writer = Writer::new(BufWriter::new(file), &header).expect("still in the buffer");
         let open = Some(Open { path: "/dev/full".into(), writer, dirty: true });
-        let mut recording = Recording { open, known: Known::default() };
+        let mut recording = Recording { open, known: Known::default(), used: true };
         let error = recording.idle().expect_err("no space");
         assert_eq!(error.to_string(), "cannot write /dev/full");
     }

@@ -6,6 +6,8 @@ use std::{path::Path, time::Duration};
 use surprisal_e2e::{Containerd, Daemon, Recording, Run, Scorer, agent, images, scene::Scene, scorer, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
+/// How long the server's load is learned.
+const LEARN: Duration = Duration::from_secs(30);
 
 /// A score as `scores get -o json` prints it; `None`: the scorer knows no such container (yet).
 fn score(scorer: &Scorer, id: &str) -> Option<Value> {
@@ -77,25 +79,30 @@ fn while_away(flags: &[&str], count: &str) -> Result<(u64, u64, f64)> {
 /// *Attack*: learned on a server's own load, an attack turns the verdict within seconds, and new load does not.
 #[test]
 fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
-    let scene_starts_under_the_agent = Containerd::start()?;
-    let scratch = scene_starts_under_the_agent.scratch();
-    let (profiles, file) = (scratch.path().join("profiles"), scratch.path().join("normal.jsonl"));
     let scene = Scene::start()?;
+    let scratch = scene.containerd.scratch();
+    let (profiles, file) = (scratch.path().join("profiles"), scratch.path().join("normal.jsonl"));
     let scorer = Scorer::serve(scratch, &profiles, &[])?;
     let mut agent = start_agent(&scene.containerd, &scorer, &file, &[])?;
     let id = scene.server.id().to_owned();
     // Learn: enough for every periodic thing the server does (a snapshot every 5 s) to come several times.
-    std::thread::sleep(Duration::from_secs(30));
+    std::thread::sleep(LEARN);
     let workload = scene.server.workload();
     let (profiles, file) = (profiles.to_str().context("UTF-8")?, file.to_str().context("UTF-8")?);
     let out = scorer::run(&["train", "--profiles", profiles, "--workload", &workload, "--any-label", "--allow-truncated", file])?;
     ensure!(out.status.success(), "training: {}", String::from_utf8_lossy(&out.stderr));
     wait_for("a verdict", SOON, || score(&scorer, &id).filter(|s| s["verdict"] != "unscored"));
 
-    // Ten minutes' worth of load: as many bursts as the paced clients make in ten minutes, without their pauses.
+    // Ten minutes' worth of load: as many bursts as the paced clients would make in ten minutes, without their pauses.
     let image = images::redis()?;
-    let bursts = "for i in $(seq 1000); do redis-benchmark -q -n 300 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; done";
-    let hurry = Run::new("hurry", &image, &["bash", "-c", bursts]).netns(&scene.network());
+    let learned = Recording::read_so_far(Path::new(file))?;
+    let of_clients = learned.threads("clients")?;
+    let bursts = of_clients.values().filter(|t| t.process == "redis-benchmark" && t.ended).count() as u64 * 600 / LEARN.as_secs();
+    ensure!(bursts > 100, "the clients make {bursts} bursts in ten minutes: that is no load");
+    let bursts = format!(
+        "for i in $(seq {bursts}); do redis-benchmark -q -n 300 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; done"
+    );
+    let hurry = Run::new("hurry", &image, &["bash", "-c", &bursts]).netns(&scene.network());
     let hurry = scene.containerd.run(&hurry)?;
     let mut worst = 0.0f64;
     while hurry.is_running() {

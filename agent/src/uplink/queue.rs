@@ -64,6 +64,8 @@ pub struct Queue {
 struct Living {
     container: v1::Container,
     ending: bool,
+    /// Its calls that were dropped here.
+    dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,8 @@ struct Pending {
     batch: v1::Batch,
     calls: u64,
     bytes: usize,
+    /// Whose calls these were, once they are held no longer.
+    whose: BTreeMap<String, u64>,
 }
 
 impl Queue {
@@ -104,7 +108,8 @@ impl Queue {
                 let bytes = weight_of_birth(&birth);
                 batch.births.push(birth);
                 let id = wire.id.clone();
-                if self.living.insert(id.clone(), Living { container: wire, ending: false }).is_none() {
+                let dropped = self.living.get(&id).map_or(0, |l| l.dropped);
+                if self.living.insert(id.clone(), Living { container: wire, ending: false, dropped }).is_none() {
                     self.unannounced.insert(id);
                 }
                 bytes
@@ -129,6 +134,8 @@ impl Queue {
                     delivered: *delivered,
                     lost_ring: *lost_ring,
                     threads_untracked: *threads_untracked,
+                    // Filled in when the batch is taken: until then more may be dropped.
+                    dropped_queue: 0,
                 };
                 put(&mut batch.accounts, account, |a| &a.container_id)
             }
@@ -181,6 +188,9 @@ impl Queue {
         next.batch.dropped_before += mem::take(&mut self.dropped_untold);
         for birth in &next.batch.births {
             self.unannounced.remove(id_of(birth));
+        }
+        for account in &mut next.batch.accounts {
+            account.dropped_queue = self.living.get(&account.container_id).map_or(0, |l| l.dropped);
         }
         Some(next.batch.clone())
     }
@@ -262,7 +272,7 @@ impl Queue {
             return self.give_up(oldest);
         }
         self.taken -= 1;
-        oldest.batch.calls = Vec::new();
+        oldest.whose = whose(&mem::take(&mut oldest.batch.calls));
         self.fading.push_back(oldest);
     }
 
@@ -270,6 +280,12 @@ impl Queue {
     fn give_up(&mut self, lost: Pending) {
         self.counts.dropped += lost.calls;
         self.counts.waiting -= lost.calls;
+        let whose = if lost.whose.is_empty() { whose(&lost.batch.calls) } else { lost.whose };
+        for (id, calls) in whose {
+            if let Some(living) = self.living.get_mut(&id) {
+                living.dropped += calls;
+            }
+        }
         self.dropped_untold += lost.calls + lost.batch.dropped_before;
         let heir = self.closed.front_mut().unwrap_or(&mut self.open);
         let before = heir.bytes;
@@ -317,6 +333,15 @@ impl Pending {
             + b.accounts.iter().map(|a| size_of::<v1::Account>() + a.container_id.len()).sum::<usize>()
             + b.deaths.iter().map(|d| size_of::<v1::Death>() + d.container_id.len()).sum::<usize>();
     }
+}
+
+/// Calls by container.
+fn whose(runs: &[v1::Calls]) -> BTreeMap<String, u64> {
+    let mut whose = BTreeMap::new();
+    for run in runs {
+        *whose.entry(run.container_id.clone()).or_default() += run.tokens.len() as u64 / 2;
+    }
+    whose
 }
 
 fn id_of(birth: &v1::Birth) -> &str {

@@ -286,6 +286,9 @@ pub struct Account {
     /// Threads that could not be followed (no memory, table full): their calls are not counted anywhere.
     #[prost(uint64, tag = "5")]
     pub threads_untracked: u64,
+    /// Calls of it, counted as delivered here, that the agent's own queue dropped because the scorer was away or slow.
+    #[prost(uint64, tag = "6")]
+    pub dropped_queue: u64,
 }
 /// Generated client implementations.
 pub mod ingest_client {

@@ -96,7 +96,7 @@ pub struct Train {
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     pub false_alarms_per_day: f64,
     /// Windows trained on at most
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(25..))]
+    #[arg(long, value_name = "N", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(25..))]
     pub max_windows: u32,
     /// Passes at most [default: by the size of the recordings]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]

@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::score::{Recent, Score};
 use crate::threshold::{Source, Threshold};
 use crate::verdict::{Evidence, Facts, Verdict, judge};
-use crate::window::{Cut, Run, Window};
+use crate::window::{Cut, QUIET, Run, Window};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,8 +52,6 @@ impl Default for Limits {
     }
 }
 
-/// Silence after which a partial window is scored.
-pub const QUIET: Duration = Duration::from_nanos(crate::window::QUIET_NS);
 /// Silence after which a thread is forgotten: its next calls become context first.
 pub const THREAD_FORGOTTEN: Duration = Duration::from_mins(10);
 /// How long a dead container's last score can be read.
@@ -137,7 +135,7 @@ struct Entry {
     threads: HashMap<ThreadId, Thread>,
     calls: u64,
     lost_gaps: u64,
-    lost_ring: u64,
+    lost_node: u64,
     shed_calls: u64,
     shed_windows: u64,
     windows: u64,
@@ -160,6 +158,8 @@ struct Entry {
 struct Node {
     streams: u32,
     containers: usize,
+    /// Calls that its agent says it dropped, and that are not yet found missing in any thread.
+    dropped: u64,
     /// Since when no agent of this node is connected.
     gone: Option<Duration>,
 }
@@ -219,6 +219,7 @@ impl Registry {
 
     /// Takes a batch; adds the windows that it completes to `jobs`.
     pub fn take(&mut self, node: &Arc<str>, batch: wire::Batch, now: Now, jobs: &mut Vec<Job>) {
+        self.nodes.entry(Arc::clone(node)).or_default().dropped += batch.dropped_before;
         for birth in batch.births {
             self.birth(node, birth, now);
         }
@@ -233,7 +234,7 @@ impl Registry {
         }
         for account in batch.accounts {
             if let Some(entry) = self.entry(node, &account.container, now) {
-                entry.lost_ring = account.lost_ring;
+                entry.lost_node = account.lost;
             }
         }
         for id in batch.deaths {
@@ -290,7 +291,15 @@ impl Registry {
             last: calls.last,
         };
         let mut cuts = Vec::new();
+        let unseen = thread.cutter.is_new();
         thread.cutter.push(run, &mut cuts);
+        // What is missing before the first run of a thread was lost only as far as somebody says so: it may have
+        // come to an earlier scorer.
+        let mut none = 0;
+        let dropped = self.nodes.get_mut(node).map_or(&mut none, |n| &mut n.dropped);
+        let missing = if unseen { calls.first_sequence.min(*dropped).max(calls.gap) } else { lost(&cuts) };
+        *dropped = dropped.saturating_sub(missing);
+        entry.lost_gaps = entry.lost_gaps.saturating_add(missing);
         let key = Key { node: Arc::clone(node), id: calls.container.clone() };
         self.cut(&key, id, cuts, now, jobs);
         if calls.last
@@ -307,9 +316,8 @@ impl Registry {
         let Some(thread) = entry.threads.get_mut(&id) else { return };
         for cut in cuts {
             let window = match cut {
-                Cut::Gapped { dropped, lost } => {
+                Cut::Gapped { dropped, .. } => {
                     entry.gapped += 1;
-                    entry.lost_gaps = entry.lost_gaps.saturating_add(lost);
                     self.metrics.drop("windows", "gap", 1);
                     self.metrics.drop("calls", "pending_at_gap", dropped);
                     continue;
@@ -518,6 +526,11 @@ impl Registry {
     }
 }
 
+/// Calls lost in the gaps among these.
+fn lost(cuts: &[Cut]) -> u64 {
+    cuts.iter().fold(0, |sum, cut| sum.saturating_add(if let Cut::Gapped { lost, .. } = cut { *lost } else { 0 }))
+}
+
 impl Entry {
     fn verdict(&self, judge_now: Option<&Judge>) -> Verdict {
         judge(Facts {
@@ -532,7 +545,7 @@ impl Entry {
 
     /// Share of calls that were lost on the way, or came and were not scored for want of room.
     fn loss_ratio(&self) -> f64 {
-        let lost = self.lost_gaps.max(self.lost_ring);
+        let lost = self.lost_gaps.max(self.lost_node);
         let all = self.calls as f64 + lost as f64;
         if all > 0.0 { ((lost as f64 + self.shed_calls as f64) / all).min(1.0) } else { 0.0 }
     }

@@ -1,17 +1,19 @@
 //! A thread's runs of calls, cut into windows. *Pure.*
 //!
 //! In: [`Run`]s of one thread, in order. Out: [`Cut`]s: windows to score, and what a gap made unscorable.
-//! Never: a clock (times come with the runs; the caller says when a thread has gone quiet), a model.
+//! Never: a clock (the caller says when a thread has gone quiet), a model.
 //!
 //! The rule, the same in serving, training and calibration:
 //! - A window is [`CALLS`] consecutive calls of one thread; the next begins where it ended, so each call is
 //!   scored once. The up to [`CONTEXT`] calls before it are shown to the model and not scored.
 //! - A thread's first window begins at the thread's start, which the model is told.
-//! - A thread that ends or is quiet for [`QUIET_NS`] has its partial window cut at once; what it does later
-//!   begins a new one, with the calls before as context.
+//! - A thread that ends, or of which nothing arrives for [`QUIET`], has its partial window cut at once; what it
+//!   does later begins a new one, with the calls before as context. The clock is the arrival of runs: the
+//!   scorer's own, or for a recording the highest time so far of any run in it.
 //! - A gap drops the pending calls: a window never spans a loss. The [`CONTEXT`] calls after a gap (or after
 //!   a start that was not seen) only become context: without calls before them they would look surprising.
 
+use std::time::Duration;
 use surprisal_proto::token::Token;
 
 /// Calls scored in a full window.
@@ -20,8 +22,8 @@ pub const CALLS: usize = 64;
 pub const CONTEXT: usize = 16;
 /// A window's surprisal is divided by at least this many calls; see [`crate::score::window`].
 pub const SHORTEST: usize = 16;
-/// Silence after which a partial window is cut, nanoseconds.
-pub const QUIET_NS: u64 = 1_000_000_000;
+/// Silence after which a partial window is cut.
+pub const QUIET: Duration = Duration::from_secs(1);
 
 /// Consecutive calls of one thread, as they arrive.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +74,6 @@ pub enum Cut {
 pub struct Cutter {
     /// Number of the next call, once a run was seen.
     next: Option<u64>,
-    last_run_ns: u64,
     pending_ns: u64,
     pending: Vec<Token>,
     context: Vec<Token>,
@@ -97,10 +98,8 @@ impl Cutter {
                 out.push(Cut::Gapped { dropped: self.pending.len() as u64, lost: run.gap.max(jump) });
                 self.resume();
             }
-            Some(_) if run.started_ns >= self.last_run_ns.saturating_add(QUIET_NS) => out.extend(self.flush().map(Cut::Window)),
             Some(_) => {}
         }
-        self.last_run_ns = run.started_ns;
         let mut sequence = run.first_sequence;
         for &call in run.calls {
             if self.refill > 0 {
@@ -142,6 +141,11 @@ impl Cutter {
         Some(window)
     }
 
+    /// No run was seen yet.
+    pub fn is_new(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// Calls that wait for their window to be completed.
     pub fn pending(&self) -> usize {
         self.pending.len()
@@ -174,17 +178,17 @@ mod tests {
         range.map(|n| Token((n % 400) as u16)).collect()
     }
 
-    /// Runs as (first sequence, gap, calls, start in ms, last), cut; shown as `first+len` with `^` for a
+    /// Runs as (first sequence, gap, calls, quiet before it, last), cut; shown as `first+len` with `^` for a
     /// thread's start, `<n` for the context's length, and `gap dropped/lost`.
-    fn check(runs: &[(u64, u64, u64, u64, bool)], expect: &str) {
+    fn check(runs: &[(u64, u64, u64, bool, bool)], expect: &str) {
         let mut cutter = Cutter::default();
         let mut out = Vec::new();
-        for (first, gap, n, ms, last) in runs {
+        for (first, gap, n, quiet, last) in runs {
             let calls = tokens(*first..first + n);
-            cutter.push(
-                Run { first_sequence: *first, gap: *gap, started_ns: ms * 1_000_000, calls: &calls, last: *last },
-                &mut out,
-            );
+            if *quiet {
+                out.extend(cutter.flush().map(Cut::Window));
+            }
+            cutter.push(Run { first_sequence: *first, gap: *gap, started_ns: 0, calls: &calls, last: *last }, &mut out);
         }
         let shown: Vec<_> = out
             .iter()
@@ -205,26 +209,27 @@ mod tests {
     #[test]
     fn cuts_by_the_rule() {
         // Full windows, and a rest that waits.
-        check(&[(0, 0, 130, 0, false)], "^0+64<0 64+64<16 | 2");
+        check(&[(0, 0, 130, false, false)], "^0+64<0 64+64<16 | 2");
         // The rest is cut at the thread's end, with or without a call in the last run.
-        check(&[(0, 0, 70, 0, true)], "^0+64<0 64+6<16 | 0");
-        check(&[(0, 0, 3, 0, false), (3, 0, 0, 1, true)], "^0+3<0 | 0");
+        check(&[(0, 0, 70, false, true)], "^0+64<0 64+6<16 | 0");
+        check(&[(0, 0, 3, false, false), (3, 0, 0, false, true)], "^0+3<0 | 0");
         // Quiet for a second: cut there; a thread's start is remembered while all of it is in the context.
-        check(&[(0, 0, 3, 0, false), (3, 0, 64, 1000, false)], "^0+3<0 ^3+64<3 | 0");
-        check(&[(0, 0, 3, 0, false), (3, 0, 61, 999, false)], "^0+64<0 | 0");
+        check(&[(0, 0, 3, false, false), (3, 0, 64, true, false)], "^0+3<0 ^3+64<3 | 0");
+        check(&[(0, 0, 3, false, false), (3, 0, 61, false, false)], "^0+64<0 | 0");
+        check(&[(0, 0, 20, false, false), (20, 0, 3, true, false)], "^0+20<0 | 3");
         // A loss known by count, by a jump, and by both.
-        check(&[(0, 0, 10, 0, false), (15, 5, 80, 1, false)], "gap 10/5 31+64<16 | 0");
-        check(&[(0, 0, 10, 0, false), (40, 0, 20, 1, false)], "gap 10/30 | 4");
-        check(&[(0, 0, 10, 0, false), (40, 12, 16, 1, false)], "gap 10/30 | 0");
+        check(&[(0, 0, 10, false, false), (15, 5, 80, false, false)], "gap 10/5 31+64<16 | 0");
+        check(&[(0, 0, 10, false, false), (40, 0, 20, false, false)], "gap 10/30 | 4");
+        check(&[(0, 0, 10, false, false), (40, 12, 16, false, false)], "gap 10/30 | 0");
         // A thread that was not seen from its start.
-        check(&[(100, 0, 20, 0, true)], "116+4<16 | 0");
-        check(&[(7, 7, 20, 0, true)], "23+4<16 | 0");
+        check(&[(100, 0, 20, false, true)], "116+4<16 | 0");
+        check(&[(7, 7, 20, false, true)], "23+4<16 | 0");
         // The thread id is used again.
-        check(&[(0, 0, 10, 0, false), (0, 0, 5, 1, true)], "^0+10<0 ^0+5<0 | 0");
+        check(&[(0, 0, 10, false, false), (0, 0, 5, false, true)], "^0+10<0 ^0+5<0 | 0");
         // Numbers that go back are no order to trust.
-        check(&[(0, 0, 30, 0, false), (10, 0, 20, 1, false)], "gap 30/0 | 4");
+        check(&[(0, 0, 30, false, false), (10, 0, 20, false, false)], "gap 30/0 | 4");
         // Nothing at all.
-        check(&[(0, 0, 0, 0, true)], " | 0");
+        check(&[(0, 0, 0, false, true)], " | 0");
     }
 
     #[test]
@@ -242,13 +247,15 @@ mod tests {
     proptest! {
         /// Without loss, every call is scored exactly once and in order, however the runs were split.
         #[test]
-        fn every_call_once(parts in prop::collection::vec((0u64..200, 0u64..1500), 1..20)) {
+        fn every_call_once(parts in prop::collection::vec((0u64..200, any::<bool>()), 1..20)) {
             let mut cutter = Cutter::default();
             let mut out = Vec::new();
-            let (mut at, mut ms) = (0, 0);
-            for (n, wait) in parts {
-                ms += wait;
-                cutter.push(Run { first_sequence: at, gap: 0, started_ns: ms * 1_000_000, calls: &tokens(at..at + n), last: false }, &mut out);
+            let mut at = 0;
+            for (n, quiet) in parts {
+                if quiet {
+                    out.extend(cutter.flush().map(Cut::Window));
+                }
+                cutter.push(Run { first_sequence: at, gap: 0, started_ns: 0, calls: &tokens(at..at + n), last: false }, &mut out);
                 at += n;
             }
             out.extend(cutter.flush().map(Cut::Window));

@@ -142,8 +142,8 @@ impl TryFrom<v1::Calls> for Calls {
 pub struct Account {
     /// Whose.
     pub container: ContainerId,
-    /// Calls lost in the kernel.
-    pub lost_ring: u64,
+    /// Calls lost in the kernel, or dropped by the agent's queue.
+    pub lost: u64,
 }
 
 /// A batch.
@@ -159,6 +159,8 @@ pub struct Batch {
     pub accounts: Vec<Account>,
     /// Containers that ended.
     pub deaths: Vec<ContainerId>,
+    /// Calls that the agent dropped since the batch before.
+    pub dropped_before: u64,
 }
 
 impl Batch {
@@ -179,6 +181,7 @@ impl Batch {
                 .collect()
         }
         Self {
+            dropped_before: batch.dropped_before,
             births: keep(batch.births, "containers", metrics, |_| 1, TryInto::try_into),
             calls: keep(batch.calls, "calls", metrics, |c| (c.tokens.len() / 2) as u64, TryInto::try_into),
             network: keep(
@@ -193,7 +196,12 @@ impl Batch {
                 "accounts",
                 metrics,
                 |_| 1,
-                |a| Ok(Account { container: ContainerId::try_from(a.container_id.as_str())?, lost_ring: a.lost_ring }),
+                |a| {
+                    Ok(Account {
+                        container: ContainerId::try_from(a.container_id.as_str())?,
+                        lost: a.lost_ring.saturating_add(a.dropped_queue),
+                    })
+                },
             ),
             deaths: keep(batch.deaths, "deaths", metrics, |_| 1, |d| ContainerId::try_from(d.container_id.as_str())),
         }

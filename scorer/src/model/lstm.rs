@@ -221,20 +221,23 @@ impl Teacher {
         Ok(Self { model, optimizer })
     }
 
-    /// One step on windows with weights, none empty; the weighted mean surprisal before it, nats a call.
+    /// One step on windows with weights, at least one; the mean surprisal of each before it, nats a call.
     ///
     /// Context is learned from too: that is where the model learns to go on from few calls.
-    pub fn step(&mut self, windows: &[(Encoded, f32)], rate: f64) -> Result<f64, ModelError> {
+    pub fn step(&mut self, windows: &[(Encoded, f32)], rate: f64) -> Result<Vec<f32>, ModelError> {
         let device = self.model.vs.device();
         let encoded: Vec<_> = windows.iter().map(|(w, _)| w).collect();
         let batch = Batch::new(&encoded, device)?;
         let weights: Vec<f32> = windows.iter().map(|(_, weight)| *weight).collect();
         let weights = Tensor::f_from_slice(&weights)?.f_to_device(device)?.f_unsqueeze(1)?;
         let (nll, _, _) = self.model.nll(&batch)?;
+        let real = nll.f_mul(&batch.real)?;
+        let each = real.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
+        let length = batch.real.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
         let weights = batch.real.f_mul(&weights)?;
         let loss = nll.f_mul(&weights)?.f_sum(Kind::Float)?.f_div(&weights.f_sum(Kind::Float)?)?;
         self.optimizer.set_lr(rate);
         self.optimizer.backward_step_clip_norm(&loss, 1.0);
-        Ok(loss.f_double_value(&[])?)
+        Ok(floats(&each.f_div(&length)?.f_detach()?)?)
     }
 }

@@ -3,7 +3,7 @@
 //! In: lines of recordings, file after file. Out: a [`Workload`]'s windows with their times, and what was
 //! left out, counted. Never: a window that the scorer would not have cut from the same runs.
 
-use crate::window::{Cut, Cutter, Run, Window};
+use crate::window::{Cut, Cutter, QUIET, Run, Window};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -127,6 +127,20 @@ pub struct Corpus {
     /// Files that were cut short, with the reason; only where that is allowed.
     pub truncated: Vec<String>,
     containers: HashMap<String, Known>,
+    /// Highest time of the present file so far, nanoseconds: when its runs arrived, as far as it tells.
+    clock: u64,
+    /// When quiet threads are looked for next.
+    sweep: u64,
+}
+
+/// How often quiet threads are looked for, nanoseconds of the recording.
+const SWEEP_NS: u64 = 200_000_000;
+
+/// A thread, and when its last run came.
+#[derive(Debug, Default)]
+struct Thread {
+    cutter: Cutter,
+    heard: u64,
 }
 
 #[derive(Debug)]
@@ -134,7 +148,7 @@ struct Known {
     workload: String,
     number: u32,
     sandbox: bool,
-    threads: HashMap<(u32, u32), Cutter>,
+    threads: HashMap<(u32, u32), Thread>,
     /// First and last call in the present file, nanoseconds.
     span: Option<(u64, u64)>,
 }
@@ -146,6 +160,7 @@ impl Corpus {
         let file = std::fs::File::open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
         let reader = Reader::new(BufReader::with_capacity(1 << 20, file)).map_err(read)?;
         check_label(path, &reader.header, any_label)?;
+        (self.clock, self.sweep) = (0, 0);
         self.take(reader, allow_truncated, path).map_err(read)
     }
 
@@ -194,6 +209,12 @@ impl Corpus {
 
     fn calls(&mut self, calls: &Calls) {
         let n = calls.calls.len() as u64;
+        let at = u64::try_from(calls.at.as_nanosecond()).unwrap_or(0);
+        self.clock = self.clock.max(at);
+        if self.clock >= self.sweep {
+            self.sweep = self.clock.saturating_add(SWEEP_NS);
+            self.cut_quiet();
+        }
         let Some(known) = self.containers.get_mut(&calls.container) else {
             self.unnamed_calls += n;
             return;
@@ -201,18 +222,45 @@ impl Corpus {
         if known.sandbox {
             return;
         }
-        let at = u64::try_from(calls.at.as_nanosecond()).unwrap_or(0);
         let (from, to) = known.span.unwrap_or((at, at));
         known.span = Some((from.min(at), to.max(at)));
         let run = Run { first_sequence: calls.seq, gap: calls.gap, started_ns: at, calls: &calls.calls, last: calls.last };
         let mut cuts = Vec::new();
-        known.threads.entry((calls.pid, calls.tid)).or_default().push(run, &mut cuts);
+        let thread = known.threads.entry((calls.pid, calls.tid)).or_default();
+        thread.heard = self.clock;
+        thread.cutter.push(run, &mut cuts);
         if calls.last {
             known.threads.remove(&(calls.pid, calls.tid));
         }
         if let Some(workload) = self.workloads.get_mut(&known.workload) {
             workload.calls += n;
             workload.add(known.number, &mut cuts);
+        }
+    }
+
+    /// Cuts the partial windows of threads that have gone quiet, as the scorer would have.
+    fn cut_quiet(&mut self) {
+        let quiet_since = self.clock.saturating_sub(QUIET.as_nanos() as u64);
+        let mut cuts = Vec::new();
+        for known in self.containers.values_mut() {
+            let silent = known.threads.values_mut().filter(|t| t.heard <= quiet_since);
+            let windows = silent.filter_map(|t| t.cutter.flush());
+            cuts.extend(windows.map(|w| (known.workload.clone(), known.number, w)));
+        }
+        // The order of a map is no order: the same recording must give the same corpus.
+        cuts.sort_by(|a, b| {
+            (&a.0, a.1, a.2.started_ns, a.2.first_sequence, &a.2.calls).cmp(&(
+                &b.0,
+                b.1,
+                b.2.started_ns,
+                b.2.first_sequence,
+                &b.2.calls,
+            ))
+        });
+        for (workload, number, window) in cuts {
+            if let Some(workload) = self.workloads.get_mut(&workload) {
+                workload.add(number, &mut vec![Cut::Window(window)]);
+            }
         }
     }
 
@@ -251,7 +299,7 @@ fn check_label(path: &Path, header: &Header, any: bool) -> Result<(), CorpusErro
 fn flush(known: &mut Known, workloads: &mut BTreeMap<String, Workload>) {
     let mut threads: Vec<_> = known.threads.drain().collect();
     threads.sort_by_key(|(id, _)| *id);
-    let mut cuts: Vec<_> = threads.into_iter().filter_map(|(_, mut cutter)| cutter.flush().map(Cut::Window)).collect();
+    let mut cuts: Vec<_> = threads.into_iter().filter_map(|(_, mut thread)| thread.cutter.flush().map(Cut::Window)).collect();
     if let Some(workload) = workloads.get_mut(&known.workload) {
         workload.add(known.number, &mut cuts);
     }
@@ -334,11 +382,12 @@ mod tests {
         assert_eq!(corpus.unnamed_calls, 7);
         let w = &corpus.workloads["ns/w/c"];
         let lengths: Vec<_> = w.pieces.iter().map(|p| (p.container, p.window.calls.len())).collect();
-        assert_eq!(lengths, [(0, 64), (0, 10), (1, 10), (0, 64), (0, 24), (1, 10)]);
-        assert_eq!((w.calls, w.windows, w.gapped, w.containers), (198, 6, 1, 2));
+        // Thread 1 of a is quiet from 0 to 5 s, and again from 0.5 to 2.5 s; b makes a call a second.
+        assert_eq!(lengths, [(0, 64), (0, 10), (0, 36), (1, 10), (0, 28), (0, 24), (1, 10)]);
+        assert_eq!((w.calls, w.windows, w.gapped, w.containers), (198, 7, 1, 2));
         // b: 1 s in the first file; a: 2 s in the second.
         assert!((w.container_seconds - 3.0).abs() < 1e-9);
-        assert!((w.windows_per_container_day() - 2.0 * 86_400.0).abs() < 1e-6);
+        assert!((w.windows_per_container_day() - 7.0 / 3.0 * 86_400.0).abs() < 1e-6);
     }
 
     #[test]

@@ -32,6 +32,9 @@ const IMPROVEMENT: f64 = 0.01;
 /// Of passes whose held-out surprisal differs by no more than this share, the last is taken: what happens once
 /// (a start) is not held out, and later passes know it better.
 const TOLERANCE: f64 = 0.01;
+/// A window that is still surprising after a pass counts up to this many times as much in the next: a loop is
+/// learned in one pass, and what a server rarely does must be learned too.
+const ATTENTION: f32 = 6.0;
 /// Learning rate at the beginning and at the end (cosine between).
 const RATE: (f64, f64) = (5e-3, 5e-4);
 /// Held-out windows that a pass is judged by, and that the threshold is calibrated on, at most.
@@ -112,6 +115,14 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
     Ok(Profile::new(metadata, vocabulary, bytes))
 }
 
+/// A window to learn.
+struct Lesson {
+    window: Encoded,
+    weight: f32,
+    /// By how much more it counts in the next pass because it was surprising in this one.
+    attention: f32,
+}
+
 struct Taught {
     weights: BTreeMap<String, TensorData>,
     held_out_by_epoch: Vec<f64>,
@@ -124,16 +135,16 @@ fn teach(
     options: Options,
     progress: &Progress,
 ) -> Result<Taught, ModelError> {
-    let encode = |w: &Counted<'_>| (Encoded::new(w.window, vocabulary), w.weight());
-    let mut windows: Vec<_> = train.iter().map(encode).collect();
+    let lesson = |w: &Counted<'_>| Lesson { window: Encoded::new(w.window, vocabulary), weight: w.weight(), attention: 1.0 };
+    let mut lessons: Vec<_> = train.iter().map(lesson).collect();
     let judged: Vec<_> = held.iter().step_by(held.len().div_ceil(JUDGED).max(1)).cloned().collect();
     let epochs = match options.epochs {
-        0 => (WORK / windows.len().max(1)).clamp(EPOCHS.0, EPOCHS.1),
+        0 => (WORK / lessons.len().max(1)).clamp(EPOCHS.0, EPOCHS.1),
         n => n as usize,
     };
     // Small recordings get small batches: learning takes steps, not only passes.
-    let batch = (windows.len() / 32).clamp(8, 64);
-    let steps = windows.len().div_ceil(batch);
+    let batch = (lessons.len() / 32).clamp(8, 64);
+    let steps = lessons.len().div_ceil(batch);
     let mut rng = StdRng::seed_from_u64(options.seed);
     let model = Lstm::new(options.sizes, vocabulary.classes(), vocabulary.unseen(), options.seed as i64)?;
     let mut teacher = Teacher::new(model)?;
@@ -142,16 +153,21 @@ fn teach(
     let (mut stuck, mut worse) = (0, 0);
     let mut held_out_by_epoch = Vec::new();
     for epoch in 0..epochs {
-        windows.shuffle(&mut rng);
+        lessons.shuffle(&mut rng);
         progress.begin(epoch as u32 + 1, epochs as u32, steps);
         let mut loss = 0.0;
-        for (n, part) in windows.chunks(batch).enumerate() {
-            let shown: Vec<_> = part.iter().map(|(w, weight)| (disguise(w, &mut rng), *weight)).collect();
+        for (n, part) in lessons.chunks_mut(batch).enumerate() {
+            let shown: Vec<_> = part.iter().map(|l| (disguise(&l.window, &mut rng), l.weight * l.attention)).collect();
             let done = (epoch * steps + n) as f64 / (epochs * steps) as f64;
             let rate = RATE.1 + (RATE.0 - RATE.1) * 0.5 * (1.0 + (done * std::f64::consts::PI).cos());
-            let now = teacher.step(&shown, rate)?;
-            loss += now / steps as f64;
-            progress.step(now);
+            let surprisals = teacher.step(&shown, rate)?;
+            let mean = surprisals.iter().sum::<f32>() / surprisals.len() as f32;
+            loss += f64::from(mean) / steps as f64;
+            for (lesson, surprisal) in part.iter_mut().zip(surprisals) {
+                lesson.attention =
+                    if least_loss.is_finite() { (surprisal / least_loss as f32).clamp(1.0, ATTENTION) } else { 1.0 };
+            }
+            progress.step(f64::from(mean));
         }
         let scores = scores(&teacher.model, &judged, vocabulary)?;
         let mean = mean(&scores);

@@ -16,25 +16,35 @@ pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).env_remove("SURPRISAL_SCORER").output().expect("runs")
 }
 
-/// A directory with a profile for `load::WORKLOAD`, trained once for all tests.
+/// A directory of profiles with one for `load::WORKLOAD`, trained once for all tests of one build: they may run as
+/// threads of one process or as processes of their own.
 pub(crate) fn trained() -> &'static Path {
-    static DIR: OnceLock<TempDir> = OnceLock::new();
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = TempDir::new().expect("a directory");
-        let recording = dir.path().join("normal.jsonl");
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scorer-trained");
+        std::fs::create_dir_all(&root).expect("creates");
+        let lock = std::fs::File::create(root.join("lock")).expect("creates");
+        lock.lock().expect("locks");
+        let built = std::fs::metadata(BINARY).and_then(|m| m.modified()).expect("a binary");
+        let built = built.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos().to_string();
+        let profiles = root.join("profiles");
+        if std::fs::read_to_string(root.join("built")).is_ok_and(|b| b == built) {
+            return profiles;
+        }
+        let _ = std::fs::remove_dir_all(&profiles);
+        let recording = root.join("normal.jsonl");
         crate::load::record(&recording, Some("normal"), 12_000);
-        let profiles = dir.path().join("profiles");
         let out = run(&["train", "--profiles", text(&profiles), text(&recording)]);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        dir
+        std::fs::write(root.join("built"), built).expect("writes");
+        profiles
     })
-    .path()
 }
 
 /// A fresh directory of profiles with that profile in it.
 pub(crate) fn profiles() -> TempDir {
     let dir = TempDir::new().expect("a directory");
-    copy(&trained().join("profiles"), dir.path());
+    copy(trained(), dir.path());
     dir
 }
 

@@ -134,7 +134,9 @@ struct Entry {
     workload: Option<Arc<str>>,
     threads: HashMap<ThreadId, Thread>,
     calls: u64,
+    /// Calls lost by the holes in its threads' numbers.
     lost_gaps: u64,
+    /// Calls lost by its agent's account.
     lost_node: u64,
     shed_calls: u64,
     shed_windows: u64,
@@ -158,8 +160,6 @@ struct Entry {
 struct Node {
     streams: u32,
     containers: usize,
-    /// Calls that its agent says it dropped, and that are not yet found missing in any thread.
-    dropped: u64,
     /// Since when no agent of this node is connected.
     gone: Option<Duration>,
 }
@@ -219,7 +219,6 @@ impl Registry {
 
     /// Takes a batch; adds the windows that it completes to `jobs`.
     pub fn take(&mut self, node: &Arc<str>, batch: wire::Batch, now: Now, jobs: &mut Vec<Job>) {
-        self.nodes.entry(Arc::clone(node)).or_default().dropped += batch.dropped_before;
         for birth in batch.births {
             self.birth(node, birth, now);
         }
@@ -295,10 +294,7 @@ impl Registry {
         thread.cutter.push(run, &mut cuts);
         // What is missing before the first run of a thread was lost only as far as somebody says so: it may have
         // come to an earlier scorer.
-        let mut none = 0;
-        let dropped = self.nodes.get_mut(node).map_or(&mut none, |n| &mut n.dropped);
-        let missing = if unseen { calls.first_sequence.min(*dropped).max(calls.gap) } else { lost(&cuts) };
-        *dropped = dropped.saturating_sub(missing);
+        let missing = if unseen { calls.gap } else { lost(&cuts) };
         entry.lost_gaps = entry.lost_gaps.saturating_add(missing);
         let key = Key { node: Arc::clone(node), id: calls.container.clone() };
         self.cut(&key, id, cuts, now, jobs);

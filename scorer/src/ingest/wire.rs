@@ -159,8 +159,6 @@ pub struct Batch {
     pub accounts: Vec<Account>,
     /// Containers that ended.
     pub deaths: Vec<ContainerId>,
-    /// Calls that the agent dropped since the batch before.
-    pub dropped_before: u64,
 }
 
 impl Batch {
@@ -181,7 +179,6 @@ impl Batch {
                 .collect()
         }
         Self {
-            dropped_before: batch.dropped_before,
             births: keep(batch.births, "containers", metrics, |_| 1, TryInto::try_into),
             calls: keep(batch.calls, "calls", metrics, |c| (c.tokens.len() / 2) as u64, TryInto::try_into),
             network: keep(

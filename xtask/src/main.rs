@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: the project's own commands, one file each.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build_ebpf;
 mod codegen;
 mod demo;
@@ -29,6 +30,8 @@ enum Command {
     Demo(demo::Args),
     /// Run every check and test, end to end
     Test(test::Args),
+    /// Measure what the agent costs
+    Bench(bench::Args),
     /// Pack agent and scorer as OCI images, offline
     Image(image::Args),
     /// Regenerate proto/src/generated from proto/proto
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };

@@ -185,6 +185,10 @@ fn containerfiles_build_from_what_is_there() -> Result<()> {
         let path = repository().join(format!("deploy/images/{name}.Containerfile"));
         let lines = instructions(&fs::read_to_string(&path)?);
         let stages = check_containerfile(&lines).with_context(|| path.display().to_string())?;
+        let ignored = fs::read_to_string(path.with_extension("Containerfile.dockerignore"))?;
+        for source in lines.iter().filter(|(i, r)| i == "COPY" && !r.starts_with("--from=")).flat_map(|(_, r)| sources(r)) {
+            assert!(ignored.lines().any(|l| l.strip_prefix('!') == Some(source)), "{name}: {source} is not sent to the builder");
+        }
         let last = &lines[stages.last().copied().context("no stage")?..];
         let program = format!("/usr/local/bin/{package}");
         let is = |instruction: &str, rest: &str| last.iter().any(|(i, r)| i == instruction && r == rest);
@@ -216,6 +220,12 @@ fn instructions(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What a COPY copies: all but its last word.
+fn sources(copy: &str) -> impl Iterator<Item = &str> {
+    let end = copy.rfind(' ').unwrap_or(0);
+    copy[..end].split(' ')
+}
+
 /// Known instructions, pinned bases, stages that exist, files that exist. Returns where stages begin.
 fn check_containerfile(lines: &[(String, String)]) -> Result<Vec<usize>> {
     const KNOWN: [&str; 8] = ["FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "ENTRYPOINT"];
@@ -232,11 +242,11 @@ fn check_containerfile(lines: &[(String, String)]) -> Result<Vec<usize>> {
                 names.extend(rest.split_once(" AS ").map(|(_, name)| name));
             }
             "COPY" => {
-                let words: Vec<_> = rest.split(' ').collect();
-                match words[0].strip_prefix("--from=") {
+                let from = rest.strip_prefix("--from=").and_then(|r| r.split(' ').next());
+                match from {
                     Some(stage) => ensure!(names.contains(stage), "COPY from unknown stage {stage}"),
                     None => {
-                        for source in &words[..words.len() - 1] {
+                        for source in sources(rest) {
                             ensure!(repository().join(source).exists(), "COPY of {source}, which is not there");
                         }
                     }

@@ -1,26 +1,30 @@
 //! Containers: what is known of each, its threads' windows, and what was said of it.
 //!
-//! In: checked batches (`ingest`), judged windows (`inference`), thresholds. Out: [`Job`]s for the model, and
-//! views for queries (`view`). Never: a clock, a socket, a model: time is passed in.
+//! In: checked batches (`ingest`, taken by `intake`), [`time`], judged windows (`inference`), thresholds.
+//! Out: [`Job`]s for the model, and views for queries ([`view`]). Never: a clock, a socket, a model: time is passed in.
 //!
 //! **Invariant:** everything here is bounded by [`Limits`], whatever an agent sends; what finds no place is
 //! counted. What belongs to a dead container goes with it, after a grace in which its last score can be read.
 
+mod entry;
+mod intake;
 pub mod thread;
+pub mod time;
 pub mod view;
 
-use crate::ingest::wire::{self, ContainerId};
+use crate::ingest::wire::ContainerId;
 use crate::metrics::Metrics;
-use crate::score::{Recent, Score};
+use crate::score::Score;
 use crate::threshold::{Source, Threshold};
-use crate::verdict::{Evidence, Facts, Verdict, judge};
-use crate::window::{Cut, QUIET, Run, Window};
+use crate::verdict::Evidence;
+use crate::window::Window;
+use entry::{Entry, Shown};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::v1;
-use thread::{Thread, ThreadId};
+use thread::ThreadId;
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +55,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Silence after which a thread is forgotten: its next calls become context first.
-pub const THREAD_FORGOTTEN: Duration = Duration::from_mins(10);
-/// How long a dead container's last score can be read.
-pub const ENDED_KEPT: Duration = Duration::from_mins(5);
-/// How long a container that is never named is kept.
-pub const UNNAMED_KEPT: Duration = Duration::from_mins(1);
-/// How long a container counts as living after its agent came back without mentioning it, or went away.
-pub const UNCONFIRMED_KEPT: Duration = Duration::from_mins(10);
 
 /// Now, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -118,44 +113,6 @@ pub struct Judge {
     pub source: Source,
 }
 
-/// Evidence, and who made the calls.
-#[derive(Clone, Debug)]
-struct Shown {
-    thread: ThreadId,
-    process: Arc<str>,
-    at: Timestamp,
-    evidence: Evidence,
-}
-
-/// A container.
-#[derive(Debug, Default)]
-struct Entry {
-    about: v1::Container,
-    workload: Option<Arc<str>>,
-    threads: HashMap<ThreadId, Thread>,
-    calls: u64,
-    /// Calls lost by the holes in its threads' numbers.
-    lost_gaps: u64,
-    /// Calls lost by its agent's account.
-    lost_node: u64,
-    shed_calls: u64,
-    shed_windows: u64,
-    windows: u64,
-    gapped: u64,
-    recent: Recent<Shown>,
-    peak: Option<(Score, Timestamp)>,
-    network: Option<v1::Network>,
-    /// Version of the profile that `recent` and `judged` are of.
-    version: Option<Arc<str>>,
-    /// Windows that this version scored.
-    judged: u64,
-    heard: Duration,
-    /// Since when its agent has been back without mentioning it.
-    unconfirmed: Option<Duration>,
-    ended: Option<Duration>,
-    revision: u64,
-}
-
 #[derive(Debug, Default)]
 struct Node {
     streams: u32,
@@ -195,240 +152,6 @@ impl Registry {
     /// Grows with every change that a query would show.
     pub fn revision(&self) -> u64 {
         self.revision
-    }
-
-    /// An agent of this node has connected: what it does not mention any more has ended unseen.
-    pub fn connected(&mut self, node: &Arc<str>, now: Now) {
-        let n = self.nodes.entry(Arc::clone(node)).or_default();
-        n.streams += 1;
-        n.gone = None;
-        for (_, entry) in self.containers.iter_mut().filter(|(key, _)| key.node == *node) {
-            entry.unconfirmed = Some(now.mono);
-        }
-    }
-
-    /// An agent's stream of this node has ended.
-    pub fn disconnected(&mut self, node: &Arc<str>, now: Now) {
-        if let Some(n) = self.nodes.get_mut(node) {
-            n.streams = n.streams.saturating_sub(1);
-            if n.streams == 0 {
-                n.gone = Some(now.mono);
-            }
-        }
-    }
-
-    /// Takes a batch; adds the windows that it completes to `jobs`.
-    pub fn take(&mut self, node: &Arc<str>, batch: wire::Batch, now: Now, jobs: &mut Vec<Job>) {
-        for birth in batch.births {
-            self.birth(node, birth, now);
-        }
-        for calls in &batch.calls {
-            self.calls(node, calls, now, jobs);
-        }
-        for (id, network) in batch.network {
-            if let Some(entry) = self.entry(node, &id, now) {
-                entry.network = Some(network);
-                self.changed(node, &id);
-            }
-        }
-        for account in batch.accounts {
-            if let Some(entry) = self.entry(node, &account.container, now) {
-                entry.lost_node = account.lost;
-            }
-        }
-        for id in batch.deaths {
-            self.death(node, &id, now, jobs);
-        }
-        self.gauges();
-    }
-
-    fn birth(&mut self, node: &Arc<str>, about: wire::Birth, now: Now) {
-        if let Some(entry) = self.entry(node, &about.id, now) {
-            let workload = about.workload();
-            if entry.workload != workload {
-                // It was not named before, or is another one now: what was said was said of something else.
-                entry.recent.clear();
-                entry.version = None;
-                entry.judged = 0;
-            }
-            entry.workload = workload;
-            entry.about = about.about;
-            node.as_ref().clone_into(&mut entry.about.node);
-            entry.ended = None;
-            self.changed(node, &about.id);
-        }
-    }
-
-    fn calls(&mut self, node: &Arc<str>, calls: &wire::Calls, now: Now, jobs: &mut Vec<Job>) {
-        let n = calls.tokens.len() as u64;
-        self.metrics.calls.inc_by(n);
-        let (limits, threads) = (self.limits, self.threads);
-        let Some(entry) = self.entry(node, &calls.container, now) else { return };
-        entry.calls = entry.calls.saturating_add(n);
-        let id = ThreadId { tgid: calls.tgid, tid: calls.tid };
-        if !entry.threads.contains_key(&id) {
-            if threads >= limits.threads || entry.threads.len() >= limits.threads_per_container {
-                entry.shed_calls = entry.shed_calls.saturating_add(n);
-                self.metrics.drop("calls", "threads_full", n);
-                return;
-            }
-            entry.threads.insert(id, Thread::default());
-            self.threads += 1;
-        }
-        let Some(entry) = self.containers.get_mut(&Key { node: Arc::clone(node), id: calls.container.clone() }) else { return };
-        let Some(thread) = entry.threads.get_mut(&id) else { return };
-        thread.heard = now.mono;
-        thread.flushed = false;
-        if *thread.process != *calls.process {
-            thread.process = calls.process.as_str().into();
-        }
-        let run = Run {
-            first_sequence: calls.first_sequence,
-            gap: calls.gap,
-            started_ns: calls.started_ns,
-            calls: &calls.tokens,
-            last: calls.last,
-        };
-        let mut cuts = Vec::new();
-        let unseen = thread.cutter.is_new();
-        thread.cutter.push(run, &mut cuts);
-        // What is missing before the first run of a thread was lost only as far as somebody says so: it may have
-        // come to an earlier scorer.
-        let missing = if unseen { calls.gap } else { lost(&cuts) };
-        entry.lost_gaps = entry.lost_gaps.saturating_add(missing);
-        let key = Key { node: Arc::clone(node), id: calls.container.clone() };
-        self.cut(&key, id, cuts, now, jobs);
-        if calls.last
-            && let Some(entry) = self.containers.get_mut(&key)
-            && entry.threads.remove(&id).is_some()
-        {
-            self.threads -= 1;
-        }
-    }
-
-    /// Makes jobs of what was cut from a thread.
-    fn cut(&mut self, key: &Key, id: ThreadId, cuts: Vec<Cut>, now: Now, jobs: &mut Vec<Job>) {
-        let Some(entry) = self.containers.get_mut(key) else { return };
-        let Some(thread) = entry.threads.get_mut(&id) else { return };
-        for cut in cuts {
-            let window = match cut {
-                Cut::Gapped { dropped, .. } => {
-                    entry.gapped += 1;
-                    self.metrics.drop("windows", "gap", 1);
-                    self.metrics.drop("calls", "pending_at_gap", dropped);
-                    continue;
-                }
-                Cut::Window(window) => window,
-            };
-            self.metrics.windows.inc();
-            let Some(workload) = entry.workload.as_ref().filter(|w| self.judges.contains_key(w.as_ref())) else {
-                self.metrics.drop("windows", "no_profile", 1);
-                continue;
-            };
-            // Under load, a thread that keeps the model busy is sampled; one that has little to say is heard.
-            if self.waiting >= self.limits.waiting && thread.waiting() >= self.limits.waiting_per_thread {
-                entry.shed_windows += 1;
-                entry.shed_calls = entry.shed_calls.saturating_add(window.calls.len() as u64);
-                self.metrics.drop("windows", "overload", 1);
-                continue;
-            }
-            self.waiting += 1;
-            thread.wait();
-            jobs.push(Job {
-                key: key.clone(),
-                thread: id,
-                process: Arc::clone(&thread.process),
-                workload: Arc::clone(workload),
-                window,
-                cut_at: now.mono,
-            });
-        }
-    }
-
-    fn death(&mut self, node: &Arc<str>, id: &ContainerId, now: Now, jobs: &mut Vec<Job>) {
-        let key = Key { node: Arc::clone(node), id: id.clone() };
-        self.end(&key, now, jobs);
-    }
-
-    /// A container has ended: its pending windows are scored, its threads are let go.
-    fn end(&mut self, key: &Key, now: Now, jobs: &mut Vec<Job>) {
-        let Some(entry) = self.containers.get_mut(key) else { return };
-        if entry.ended.is_some() {
-            return;
-        }
-        entry.ended = Some(now.mono);
-        let ids: Vec<_> = entry.threads.keys().copied().collect();
-        for id in &ids {
-            self.flush(key, *id, now, jobs);
-        }
-        if let Some(entry) = self.containers.get_mut(key) {
-            entry.threads = HashMap::new();
-            self.threads -= ids.len();
-        }
-        self.changed(&key.node.clone(), &key.id.clone());
-    }
-
-    fn flush(&mut self, key: &Key, id: ThreadId, now: Now, jobs: &mut Vec<Job>) {
-        let thread = self.containers.get_mut(key).and_then(|e| e.threads.get_mut(&id));
-        let Some(thread) = thread else { return };
-        thread.flushed = true;
-        let cuts = thread.cutter.flush().map(Cut::Window).into_iter().collect();
-        self.cut(key, id, cuts, now, jobs);
-    }
-
-    /// What time brings: quiet threads are cut, old windows expire, the dead are forgotten. Call a few times a second.
-    pub fn tick(&mut self, now: Now, jobs: &mut Vec<Job>) {
-        let mut quiet = Vec::new();
-        let mut ended = Vec::new();
-        let mut gone = Vec::new();
-        let (mut changed, mut forgotten) = (Vec::new(), 0);
-        let since = |then: Duration| now.mono.saturating_sub(then);
-        for (key, entry) in &mut self.containers {
-            let node_gone = self.nodes.get(&key.node).and_then(|n| n.gone).is_some_and(|gone| since(gone) >= UNCONFIRMED_KEPT);
-            let unconfirmed = entry.unconfirmed.is_some_and(|then| since(then) >= UNCONFIRMED_KEPT);
-            if entry.ended.is_none() && (node_gone || unconfirmed) {
-                ended.push(key.clone());
-            }
-            let unnamed = entry.workload.is_none() && since(entry.heard) >= UNNAMED_KEPT;
-            if entry.ended.is_some_and(|then| since(then) >= ENDED_KEPT) || unnamed {
-                gone.push(key.clone());
-                continue;
-            }
-            let before = entry.threads.len();
-            entry.threads.retain(|_, t| since(t.heard) < THREAD_FORGOTTEN);
-            forgotten += before - entry.threads.len();
-            let silent = |(_, t): &(&ThreadId, &Thread)| !t.flushed && since(t.heard) >= QUIET;
-            quiet.extend(entry.threads.iter().filter(silent).map(|(id, _)| (key.clone(), *id)));
-            // The score of the dead is their last.
-            if entry.ended.is_none() && entry.recent.expire(now.mono) {
-                changed.push(key.clone());
-            }
-        }
-        self.threads -= forgotten;
-        for (key, id) in quiet {
-            self.flush(&key, id, now, jobs);
-        }
-        for key in ended {
-            self.end(&key, now, jobs);
-        }
-        for key in gone {
-            self.forget(&key);
-        }
-        for key in changed {
-            self.changed(&key.node, &key.id);
-        }
-        let nodes_in_use = |n: &Node| n.streams > 0 || n.containers > 0;
-        self.nodes.retain(|_, n| nodes_in_use(n));
-        self.gauges();
-    }
-
-    fn forget(&mut self, key: &Key) {
-        if let Some(entry) = self.containers.remove(key) {
-            self.threads -= entry.threads.len();
-            if let Some(node) = self.nodes.get_mut(&key.node) {
-                node.containers -= 1;
-            }
-        }
     }
 
     /// A job came back from the model; `None`: it could not be judged.
@@ -519,31 +242,6 @@ impl Registry {
         self.metrics.containers.set(self.containers.len() as i64);
         self.metrics.threads.set(self.threads as i64);
         self.metrics.windows_waiting.set(self.waiting as i64);
-    }
-}
-
-/// Calls lost in the gaps among these.
-fn lost(cuts: &[Cut]) -> u64 {
-    cuts.iter().fold(0, |sum, cut| sum.saturating_add(if let Cut::Gapped { lost, .. } = cut { *lost } else { 0 }))
-}
-
-impl Entry {
-    fn verdict(&self, judge_now: Option<&Judge>) -> Verdict {
-        judge(Facts {
-            named: self.workload.is_some(),
-            threshold: judge_now.map(|j| j.threshold),
-            score: self.recent.score(),
-            calls: self.calls,
-            windows: self.judged,
-            starved: self.gapped + self.shed_windows,
-        })
-    }
-
-    /// Share of calls that were lost on the way, or came and were not scored for want of room.
-    fn loss_ratio(&self) -> f64 {
-        let lost = self.lost_gaps.max(self.lost_node);
-        let all = self.calls as f64 + lost as f64;
-        if all > 0.0 { ((lost as f64 + self.shed_calls as f64) / all).min(1.0) } else { 0.0 }
     }
 }
 

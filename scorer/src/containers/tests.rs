@@ -1,6 +1,7 @@
 //! Tests of the registry; see `containers`.
 
 use super::*;
+use crate::ingest::wire;
 use proptest::prelude::*;
 
 const WORKLOAD: &str = "ns/w/c";

@@ -2,7 +2,7 @@
 //!
 //! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
 
-use super::{Entry, Key, Registry};
+use super::{Key, Registry, entry::Entry};
 use crate::profile::timestamp;
 use crate::score::RECENT;
 use crate::verdict::Verdict;

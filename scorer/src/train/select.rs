@@ -6,7 +6,7 @@
 //! Windows that are equal are one window with a weight of 1 + ln(how often): a loop that fills half the
 //! recording matters more than a start, but not ten thousand times more. What a server rarely does is where
 //! its false alarms come from, so a window whose rarest pair of consecutive calls is in few windows weighs up
-//! to [`RARE`] times as much, and of too many windows the rarest come first: they are drawn at random only
+//! to eight times as much, and of too many windows the rarest come first: they are drawn at random only
 //! after every pair is in [`COVER`] of those kept (where there are as many).
 
 use super::corpus::Piece;

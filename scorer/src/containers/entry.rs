@@ -1,0 +1,70 @@
+//! One container.
+//!
+//! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
+
+use super::{Judge, thread::Thread, thread::ThreadId};
+use crate::score::{Recent, Score};
+use crate::verdict::{Evidence, Facts, Verdict, judge};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use surprisal_proto::v1;
+
+/// Evidence, and who made the calls.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) thread: ThreadId,
+    pub(super) process: Arc<str>,
+    pub(super) at: Timestamp,
+    pub(super) evidence: Evidence,
+}
+
+/// A container.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) about: v1::Container,
+    pub(super) workload: Option<Arc<str>>,
+    pub(super) threads: HashMap<ThreadId, Thread>,
+    pub(super) calls: u64,
+    /// Calls lost by the holes in its threads' numbers.
+    pub(super) lost_gaps: u64,
+    /// Calls lost by its agent's account.
+    pub(super) lost_node: u64,
+    pub(super) shed_calls: u64,
+    pub(super) shed_windows: u64,
+    pub(super) windows: u64,
+    pub(super) gapped: u64,
+    pub(super) recent: Recent<Shown>,
+    pub(super) peak: Option<(Score, Timestamp)>,
+    pub(super) network: Option<v1::Network>,
+    /// Version of the profile that `recent` and `judged` are of.
+    pub(super) version: Option<Arc<str>>,
+    /// Windows that this version scored.
+    pub(super) judged: u64,
+    pub(super) heard: Duration,
+    /// Since when its agent has been back without mentioning it.
+    pub(super) unconfirmed: Option<Duration>,
+    pub(super) ended: Option<Duration>,
+    pub(super) revision: u64,
+}
+
+impl Entry {
+    pub(super) fn verdict(&self, judge_now: Option<&Judge>) -> Verdict {
+        judge(Facts {
+            named: self.workload.is_some(),
+            threshold: judge_now.map(|j| j.threshold),
+            score: self.recent.score(),
+            calls: self.calls,
+            windows: self.judged,
+            starved: self.gapped + self.shed_windows,
+        })
+    }
+
+    /// Share of calls that were lost on the way, or came and were not scored for want of room.
+    pub(super) fn loss_ratio(&self) -> f64 {
+        let lost = self.lost_gaps.max(self.lost_node);
+        let all = self.calls as f64 + lost as f64;
+        if all > 0.0 { ((lost as f64 + self.shed_calls as f64) / all).min(1.0) } else { 0.0 }
+    }
+}

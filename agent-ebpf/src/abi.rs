@@ -73,6 +73,7 @@ pub mod globals {
     pub const OFFSETS: &[(&str, &str, &[&str])] = &[
         ("OFF_TASK_PID", "task_struct", &["pid"]),
         ("OFF_TASK_TGID", "task_struct", &["tgid"]),
+        ("OFF_TASK_COMM", "task_struct", &["comm"]),
         ("OFF_TASK_FLAGS", "task_struct", &["flags"]),
         ("OFF_TASK_TI_STATUS", "task_struct", &["thread_info", "status"]),
         ("OFF_TASK_NSPROXY", "task_struct", &["nsproxy"]),

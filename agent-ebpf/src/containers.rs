@@ -114,6 +114,7 @@ pub(crate) fn follow(task: Task, tgid: u32, container: u64) -> Option<NonNull<Ch
         (*p).born_ns = bpf_ktime_get_ns();
         (*p).tgid = tgid;
         (*p).tid = task.tid();
+        (*p).comm = task.comm();
     }
     Some(chunk)
 }

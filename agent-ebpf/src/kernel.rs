@@ -22,6 +22,7 @@ globals! {
     WAKE_BYTES: u64;
     OFF_TASK_PID: u32;
     OFF_TASK_TGID: u32;
+    OFF_TASK_COMM: u32;
     OFF_TASK_FLAGS: u32;
     OFF_TASK_TI_STATUS: u32;
     OFF_TASK_NSPROXY: u32;
@@ -89,6 +90,12 @@ impl Task {
     #[inline(always)]
     pub(crate) fn tgid(self) -> u32 {
         self.read(global!(OFF_TASK_TGID)).unwrap_or(0)
+    }
+
+    /// Its name.
+    #[inline(always)]
+    pub(crate) fn comm(self) -> [u8; COMM_LEN] {
+        self.read(global!(OFF_TASK_COMM)).unwrap_or([0; COMM_LEN])
     }
 
     /// Whether it is on its way out.

@@ -3,7 +3,7 @@
 //! `cargo xtask bench capture [--json FILE]` runs it. Needs root. Four states of the same hook are measured in turn in
 //! one run, each against the state "nothing attached" directly before it; the order is reversed every other round, and
 //! medians of the differences are reported, because the machine may be shared. The workload is a worker process that
-//! calls getppid() and asks the kernel for its own CPU time; "tracked" follows it as a container's member, "untracked"
+//! calls `getppid()` and asks the kernel for its own CPU time; "tracked" follows it as a container's member, "untracked"
 //! has the same programs attached and does not.
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,7 +34,6 @@ const ROUNDS: usize = 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Nothing,
     Empty,
     Untracked,
     Tracked,
@@ -112,7 +111,6 @@ fn measure(child: &mut Child, rounds: usize, capture: Capture) -> Result<(f64, V
 fn in_state(state: State, tgid: u32, capture: Capture, ask: &mut impl FnMut() -> Result<f64>) -> Result<f64> {
     let mut kernel = Kernel::load(&Options { capture, ..Options::default() })?;
     match state {
-        State::Nothing => return ask(),
         State::Empty => {
             kernel.attach_empty()?;
             return ask();
@@ -161,7 +159,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Answers each line with the CPU nanoseconds that one getppid() took.
+/// Answers each line with the CPU nanoseconds that one `getppid` took.
 fn worker() -> Result<()> {
     // One processor of its own, as far as the machine has two.
     let mut cpus = CpuSet::new();

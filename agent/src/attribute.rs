@@ -232,9 +232,9 @@ impl Attribution {
     }
 
     /// Takes a container's names. An unnamed `info` is an answer too: nothing better will come soon.
-    pub fn named(&mut self, info: Arc<ContainerInfo>, now_ns: u64, out: &mut Vec<Record>) {
+    pub fn named(&mut self, info: &Arc<ContainerInfo>, now_ns: u64, out: &mut Vec<Record>) {
         let key = info.key;
-        self.settle(key, &info, out);
+        self.settle(key, info, out);
         if self.entries.get(&key).is_some_and(|e| e.ended.is_some()) {
             self.bury(key, now_ns, out);
         }
@@ -426,7 +426,7 @@ mod tests {
         a.event(Event::Birth(life(1)), 1, &mut out);
         a.event(calls(0, &[59], false, false), 2, &mut out);
         assert_eq!((show(&out), a.to_name.len()), (String::new(), 1));
-        a.named(info("default"), 3, &mut out);
+        a.named(&info("default"), 3, &mut out);
         a.event(calls(1, &[0, 1], false, true), 4, &mut out);
         a.event(Event::End(life(9), state(3, 0)), 5, &mut out);
         assert_eq!(show(&out), "birth abc, calls 0+[59], calls 1+[0, 1], account 3=3+0, death");
@@ -440,7 +440,7 @@ mod tests {
         a.event(calls(0, &[59, 231], false, true), 2, &mut out);
         a.event(Event::End(life(3), state(4, 2)), 3, &mut out);
         assert_eq!(show(&out), "");
-        a.named(info("default"), 4, &mut out);
+        a.named(&info("default"), 4, &mut out);
         assert_eq!(show(&out), "birth abc, calls 0+[59, 231], account 4=2+2, death");
     }
 
@@ -449,7 +449,7 @@ mod tests {
         let (mut a, mut out) = (attribution(Some("namespace=prod")), Vec::new());
         a.event(Event::Birth(life(1)), 1, &mut out);
         a.event(calls(0, &[59], false, false), 2, &mut out);
-        a.named(info("default"), 3, &mut out);
+        a.named(&info("default"), 3, &mut out);
         a.event(calls(1, &[0], false, true), 4, &mut out);
         a.event(Event::End(life(9), state(2, 0)), 5, &mut out);
         assert_eq!((show(&out), a.to_ignore.as_slice(), a.totals.calls_unselected), (String::new(), [KEY].as_slice(), 2));
@@ -460,7 +460,7 @@ mod tests {
     fn a_late_peek_does_not_bring_a_container_back() {
         let (mut a, mut out) = (attribution(None), Vec::new());
         a.event(Event::Birth(life(1)), 1, &mut out);
-        a.named(info("default"), 1, &mut out);
+        a.named(&info("default"), 1, &mut out);
         a.event(calls(0, &[59], false, true), 2, &mut out);
         a.event(Event::End(life(3), state(1, 0)), 3, &mut out);
         a.event(calls(0, &[59], true, false), 4, &mut out);
@@ -473,7 +473,7 @@ mod tests {
     fn refused_births_and_ends_are_inferred() {
         let (mut a, mut out) = (attribution(None), Vec::new());
         a.event(calls(0, &[59], false, false), 2, &mut out);
-        a.named(info("default"), 3, &mut out);
+        a.named(&info("default"), 3, &mut out);
         a.counters(KEY, Some(state(1, 0)), 4, &mut out);
         a.counters(KEY, None, 4 + VANISHED_NS, &mut out);
         a.counters(KEY, None, 5 + VANISHED_NS, &mut out);
@@ -495,7 +495,7 @@ mod tests {
         assert_eq!(a.held_bytes, 0);
         assert_eq!(out.iter().map(Record::calls).sum::<u64>(), seq);
         // The names that come after all replace the bare id.
-        a.named(info("default"), 3, &mut out);
+        a.named(&info("default"), 3, &mut out);
         assert!(matches!(out.last(), Some(Record::Birth(c)) if c.is_named()));
     }
 }

@@ -214,7 +214,7 @@ impl Capture {
     fn take_names(&mut self) {
         let now = monotonic_ns();
         while let Ok(info) = self.names.try_recv() {
-            self.attribution.named(info, now, &mut self.out);
+            self.attribution.named(&info, now, &mut self.out);
         }
         let mut waiting = std::mem::take(&mut self.attribution.to_name).into_iter();
         while let Some(sighting) = waiting.next() {

@@ -1,7 +1,7 @@
 //! Each thread's calls in order, each call once, with what is missing.
 //!
 //! In: [`Calls`] as the kernel copied them: in order, but a peek may repeat what a chunk brings again.
-//! Out: [`Run`]s without repetition, and how many calls are missing before each. Pure: no clock but the caller's.
+//! Out: [`Fresh`] calls without repetition, and how many calls are missing before each. Pure: no clock but the caller's.
 //!
 //! Calls of a thread are numbered from 0 by the kernel, so a repetition is recognised by its numbers alone, and
 //! so is a loss. **Invariant:** for each thread, calls delivered + gaps = number after its last delivered call.

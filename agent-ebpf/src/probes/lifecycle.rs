@@ -30,11 +30,8 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let child_tgid = child.tgid();
     if let Some(parent) = threads::get(Task::current()) {
         // SAFETY: the current thread's buffer.
-        let (container, comm) = unsafe { ((*parent.as_ptr()).container, (*parent.as_ptr()).comm) };
-        if let Some(chunk) = containers::follow(child, child_tgid, container) {
-            // SAFETY: the child does not run yet.
-            unsafe { (*chunk.as_ptr()).comm = comm };
-        }
+        let container = unsafe { (*parent.as_ptr()).container };
+        containers::follow(child, child_tgid, container);
         return 0;
     }
     let tgid = current_tgid();
@@ -84,7 +81,6 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         debug!(&ctx, "process {} enters container {:x}", tgid, key);
         // SAFETY: the current thread's buffer.
         unsafe {
-            (*chunk.as_ptr()).comm = kernel::comm();
             // Entered before the thread was followed, and it is the container's first call.
             containers::append(chunk.as_ptr(), NR_EXECVE);
         }

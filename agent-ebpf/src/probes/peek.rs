@@ -62,6 +62,7 @@ pub(crate) extern "C" fn peek(ctx: *const IterTask) -> i32 {
         let failed = bpf_probe_read_kernel(copy.cast(), size_of::<Chunk>() as u32, chunk.cast()) != 0;
         (*copy).flags = CHUNK_PEEK;
         (*copy).len = len;
+        (*copy).comm = task.comm();
         (*copy).first_seq = first;
         if failed || read_volatile(&raw const (*chunk).first_seq) != first {
             entry.discard(u64::from(BPF_RB_NO_WAKEUP));

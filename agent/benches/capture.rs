@@ -147,7 +147,7 @@ fn in_state(state: State, tgid: u32, capture: Capture, ask: &mut impl FnMut() ->
     match state {
         // All but what is left in the worker's own buffer.
         State::Tracked => {
-            ensure!(read + CHUNK_TOKENS as u64 >= CALLS, "the worker was to be followed, but only {read} calls were read")
+            ensure!(read + CHUNK_TOKENS as u64 >= CALLS, "the worker was to be followed, but only {read} calls were read");
         }
         _ => ensure!(read == 0, "the worker was not to be followed, but {read} calls were read"),
     }

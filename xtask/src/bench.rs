@@ -83,8 +83,8 @@ fn memory(json: Option<&Path>, count: u32) -> Result<()> {
     let containerd = Containerd::start()?;
     let busybox = images::busybox()?;
     containerd.import(&busybox)?;
-    // Each makes a few calls ten times a second, so that each has threads, buffers and records.
-    let command = ["sh", "-c", "while :; do usleep 100000; done"];
+    // A thousand calls a second of each, so that each has buffers and records.
+    let command = ["workload", "steady", "100", "100"];
     println!("starting {count} containers");
     for n in 0..count {
         containerd.run(&Run::new(&format!("c{n}"), &busybox, &command))?;
@@ -99,9 +99,15 @@ fn memory(json: Option<&Path>, count: u32) -> Result<()> {
     let followed = fs::read_to_string(&file)?.matches("\"type\":\"container\"").count();
     ensure!(followed >= count as usize, "the agent follows {followed} of {count} containers");
     let bytes = agent.resident_bytes();
-    println!("agent with {count} containers: {:.1} MB resident", bytes as f64 / 1e6);
+    let anonymous = agent.anonymous_bytes();
+    println!(
+        "agent with {count} containers: {:.1} MB resident, {:.1} MB of it anonymous",
+        bytes as f64 / 1e6,
+        anonymous as f64 / 1e6
+    );
     if let Some(path) = json {
-        let figures = serde_json::json!({ "containers": count, "agent_resident_bytes": bytes });
+        let figures =
+            serde_json::json!({ "containers": count, "agent_resident_bytes": bytes, "agent_anonymous_bytes": anonymous });
         fs::write(path, format!("{figures:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())

@@ -202,11 +202,17 @@ impl Procfs {
             let lines = text.lines().filter(|l| l.contains(" - cgroup2 ")).collect::<Vec<_>>().join("\n");
             MountInfos::from_buf_read(lines.as_bytes()).map_or_else(|_unreadable| Vec::new(), |m| m.0)
         };
-        // In a container, the host's own mount shows more than ours.
-        let (ours, hosts) = (mounts("self"), mounts("1"));
-        let host_root = self.root.join("1/root");
-        let ours = ours.iter().map(|m| (m, Path::new("/")));
-        Unified::find(ours.chain(hosts.iter().map(|m| (m, host_root.as_path()))))
+        // In a container, the host's own mount shows more than ours. Its first process may be closed to us; a shim,
+        // whose bundles are read as well, is not.
+        let mut hosts = vec![1];
+        let shims = self.processes().unwrap_or_default().into_iter();
+        hosts.extend(shims.filter(|tgid| self.stat(*tgid).is_some_and(|s| s.comm == walk::SHIM_COMM && s.state != 'Z')).take(4));
+        let mut seen: Vec<_> = mounts("self").into_iter().map(|m| (m, PathBuf::from("/"))).collect();
+        for host in hosts {
+            let root = self.path(host, "root");
+            seen.extend(mounts(&host.to_string()).into_iter().map(|m| (m, root.clone())));
+        }
+        Unified::find(seen.iter().map(|(mount, root)| (mount, root.as_path())))
     }
 }
 

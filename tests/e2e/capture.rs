@@ -257,6 +257,22 @@ fn a_sleeping_thread_is_heard() -> Result<()> {
     Ok(())
 }
 
+/// What the kernel side logs (aya-log) comes out of the agent's own tracing output.
+#[test]
+fn the_kernel_side_is_heard_in_the_log() -> Result<()> {
+    let containerd = Containerd::start()?;
+    let busybox = images::busybox()?;
+    containerd.import(&busybox)?;
+    let select = format!("namespace={}", containerd.namespace());
+    let output = containerd.scratch().path().join("recording.jsonl");
+    let mut command = agent::command(&["record", "--select", &select, "--output"])?;
+    let mut agent = Daemon::start(containerd.scratch(), "agent", command.arg(output).env("RUST_LOG", "debug"))?;
+    agent.wait_for_log("capturing", SOON)?;
+    let container = containerd.run(&Run::new("logged", &busybox, &["sleep", "60"]))?;
+    agent.wait_for_log(&format!("process {} enters container", container.pid()), SOON)?;
+    Ok(())
+}
+
 /// `listening` with the address that was really bound.
 fn admin_address(log: &str) -> Option<String> {
     let line = log.lines().find(|l| l.contains("admin endpoint"))?;

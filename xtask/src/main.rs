@@ -65,3 +65,12 @@ fn main() -> ExitCode {
 fn root() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent")
 }
+
+/// Where cargo builds.
+fn target() -> std::path::PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty()) {
+        // As cargo does: relative to where it is called.
+        Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
+        None => root().join("target"),
+    }
+}

@@ -86,7 +86,6 @@ fn is_program(path: &Path) -> bool {
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(super::root());
-    let kept = ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_TERM_COLOR", "CARGO_TERM_PROGRESS_WHEN", "CARGO_NET_OFFLINE"];
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let set_by_run = text == "CARGO"
@@ -94,7 +93,7 @@ pub(crate) fn cargo() -> Command {
             || text.starts_with("CARGO_PKG_")
             || text.starts_with("CARGO_MANIFEST_")
             || text.starts_with("CARGO_BIN_");
-        if set_by_run && !kept.contains(&&*text) {
+        if set_by_run {
             cargo.env_remove(&name);
         }
     }

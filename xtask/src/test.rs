@@ -187,7 +187,7 @@ fn cargo(command: &[&str], rest: &[&str]) -> Result<()> {
 
 /// Runs the tests that `filter` chooses and counts them from the report that nextest writes.
 fn nextest(filter: &str) -> Result<Outcome> {
-    let target = super::root().join("target");
+    let target = super::target();
     let junit = target.join("nextest/default/junit.xml");
     let skips = target.join("skipped-tests.txt");
     for stale in [&junit, &skips] {

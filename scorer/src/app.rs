@@ -28,7 +28,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Server, server::TcpIncoming};
 
 /// Batches that may wait for the pipeline.
-const BATCHES: usize = 64;
+const BATCHES: usize = 32;
+/// Largest archive of a profile, bytes.
+const ARCHIVE_MAX: usize = 64 << 20;
 /// How often time is told to the registry.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the profiles' directory is looked at.
@@ -146,8 +148,7 @@ impl App {
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(ingest::MESSAGE_MAX);
-        let archives =
-            ProfilesServer::new(profiles).max_decoding_message_size(ingest::MESSAGE_MAX).max_encoding_message_size(usize::MAX);
+        let archives = ProfilesServer::new(profiles).max_decoding_message_size(ARCHIVE_MAX).max_encoding_message_size(usize::MAX);
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))

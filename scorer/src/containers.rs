@@ -41,6 +41,8 @@ pub struct Limits {
     pub waiting: usize,
     /// Windows of one thread that may wait even then.
     pub waiting_per_thread: u32,
+    /// Windows that may wait in all.
+    pub waiting_most: usize,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             threads_per_container: 8_192,
             waiting: 512,
             waiting_per_thread: 8,
+            waiting_most: 8_192,
         }
     }
 }
@@ -157,6 +160,7 @@ impl Registry {
     /// A job came back from the model; `None`: it could not be judged.
     pub fn judged(&mut self, job: &Job, verdict: Option<Verdicted>, now: Now) {
         self.waiting = self.waiting.saturating_sub(1);
+        self.metrics.windows_waiting.set(self.waiting as i64);
         let Some(entry) = self.containers.get_mut(&job.key) else { return };
         if let Some(thread) = entry.threads.get_mut(&job.thread) {
             thread.done();

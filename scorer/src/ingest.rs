@@ -30,8 +30,8 @@ const HELLO: Duration = Duration::from_secs(10);
 const STREAMS: usize = 1024;
 /// Agent instances whose last sequence is remembered.
 const INSTANCES: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
-/// Largest message, bytes, after decompression.
-pub const MESSAGE_MAX: usize = 32 << 20;
+/// Largest message, bytes, after decompression; agents close a batch at 64 KiB.
+pub const MESSAGE_MAX: usize = 4 << 20;
 
 /// What comes out.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl Service {
                 }
             }
         }
-        tracing::info!(node = %node, reason = end.as_ref().err().map(ToString::to_string), "agent disconnected");
+        tracing::info!(node = %node, reason = end.as_ref().err().map(Status::message), "agent disconnected");
         // Waits as long as it takes: a node that is not known to be gone would keep its containers.
         let _ = self.queue.send(Taken::Disconnected(node)).await;
         end

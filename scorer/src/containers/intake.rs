@@ -138,7 +138,8 @@ impl Registry {
                 continue;
             };
             // Under load, a thread that keeps the model busy is sampled; one that has little to say is heard.
-            if self.waiting >= self.limits.waiting && thread.waiting() >= self.limits.waiting_per_thread {
+            let busy = self.waiting >= self.limits.waiting && thread.waiting() >= self.limits.waiting_per_thread;
+            if busy || self.waiting >= self.limits.waiting_most {
                 entry.shed_windows += 1;
                 entry.shed_calls = entry.shed_calls.saturating_add(window.calls.len() as u64);
                 self.metrics.drop("windows", "overload", 1);

@@ -293,7 +293,7 @@ proptest! {
     /// Whatever comes, in whatever order: no panic, no map beyond its limit, and the counts agree.
     #[test]
     fn bounded_whatever_comes(steps in prop::collection::vec((0u8..6, 0u8..12, 0u32..6, prop_oneof![0u64..300, Just(u64::MAX)], 0usize..200), 0..120)) {
-        let limits = Limits { containers: 8, containers_per_node: 6, threads: 10, threads_per_container: 4, waiting: 5, waiting_per_thread: 2 };
+        let limits = Limits { containers: 8, containers_per_node: 6, threads: 10, threads_per_container: 4, waiting: 5, waiting_per_thread: 2, waiting_most: 9 };
         let mut s = Scene::new(limits);
         for (what, id, tid, first, n) in steps {
             let id = format!("c{id}");
@@ -309,6 +309,7 @@ proptest! {
             prop_assert!(s.known() <= 6 && threads <= 10);
             prop_assert_eq!(s.registry.nodes.values().map(|n| n.containers).sum::<usize>(), s.known());
             prop_assert_eq!(s.registry.waiting, s.jobs.len());
+            prop_assert!(s.jobs.len() <= 9);
             for score in s.registry.changed_since(None, 0) {
                 prop_assert!((0.0..=1.0).contains(&score.loss_ratio));
                 prop_assert!(score.evidence.len() <= 3);

@@ -177,3 +177,69 @@ async fn garbage_does_no_harm() {
     assert!(listed.len() <= 4096, "a node's containers are bounded, not {}", listed.len());
     assert!(scorer.stop().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_travel_and_nonsense_is_refused() {
+    use surprisal_proto::v1::profiles_client::ProfilesClient;
+    let (from, to) = (profiles(), tempfile::tempdir().expect("a directory"));
+    let scorer = Scorer::start(from.path(), &[]);
+    let mut client = ProfilesClient::connect(scorer.url.clone()).await.expect("connects");
+    for threshold in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+        for workload in ["", WORKLOAD] {
+            let set = v1::SetThresholdRequest { workload: workload.into(), threshold: Some(threshold) };
+            assert_eq!(client.set_threshold(set).await.expect_err("refused").code(), Code::InvalidArgument, "{threshold}");
+        }
+    }
+    let export = v1::ExportRequest { workload: WORKLOAD.into() };
+    let archive = client.export(export).await.expect("exports").into_inner().archive.expect("an archive");
+
+    let other = Scorer::start(to.path(), &[]);
+    let mut client = ProfilesClient::connect(other.url.clone()).await.expect("connects");
+    let import = |archive: Option<v1::ProfileArchive>| v1::ImportRequest { archive, workload: "a/b/c".into() };
+    let mut damaged = archive.clone();
+    damaged.weights.truncate(100);
+    for bad in [None, Some(damaged), Some(v1::ProfileArchive::default())] {
+        assert_eq!(client.import(import(bad)).await.expect_err("refused").code(), Code::InvalidArgument);
+    }
+    let taken = client.import(import(Some(archive))).await.expect("imports").into_inner().profile.expect("a profile");
+    let here = scorer.json(&["profile", "show", WORKLOAD]);
+    assert_eq!((taken.workload.as_str(), Some(taken.version.as_str())), ("a/b/c", here["version"].as_str()));
+    client.reset(v1::ResetRequest { workload: "a/b/c".into() }).await.expect("forgets");
+    let again = client.reset(v1::ResetRequest { workload: "a/b/c".into() }).await.expect_err("gone");
+    assert_eq!(again.code(), Code::NotFound);
+    assert_eq!(std::fs::read_dir(to.path()).expect("lists").filter(|e| e.as_ref().is_ok_and(|e| e.path().is_dir())).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_balance() {
+    let dir = profiles();
+    let mut scorer = Scorer::start(dir.path(), &["--admin", "127.0.0.1:0"]);
+    let line: serde_json::Value = serde_json::from_str(&scorer.logged("serving metrics")).expect("JSON");
+    let address = line["fields"]["address"].as_str().expect("an address").to_owned();
+    let mut agent = Agent::connect(&scorer.url, "one").await;
+    agent.serves("c1", 7, 2_000).await;
+    let get = |path: &str| {
+        let mut socket = std::net::TcpStream::connect(&address).expect("connects");
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("writes");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("reads");
+        answer
+    };
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    // 2,052 calls are 33 windows, the last one of 4 calls after a second of silence.
+    let text = loop {
+        let text = get("/metrics");
+        if value(&text, "surprisal_scorer_windows_scored_total") == 33 {
+            break text;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(value(&text, "surprisal_scorer_ingest_calls_total"), 2_052);
+    assert_eq!(value(&text, "surprisal_scorer_windows_total"), 33);
+    assert_eq!(value(&text, "surprisal_scorer_inference_waiting_windows"), 0);
+    assert_eq!((value(&text, "surprisal_scorer_containers"), value(&text, "surprisal_scorer_ingest_streams")), (1, 1));
+    assert!(get("/readyz").starts_with("HTTP/1.1 200") && get("/livez").ends_with("alive\n"));
+}

@@ -38,6 +38,18 @@ impl Encoded {
         Self { inputs, targets, scored_from }
     }
 
+    /// The same calls, as if the thread had begun with them: what an agent shows that takes a thread up in its middle.
+    #[must_use]
+    pub fn without_context(mut self) -> Self {
+        self.inputs.drain(..self.scored_from);
+        self.targets.drain(..self.scored_from);
+        self.scored_from = 0;
+        if let Some(first) = self.inputs.first_mut() {
+            *first = BOS;
+        }
+        self
+    }
+
     /// The targets that are scored: the window's calls.
     pub fn scored(&self) -> &[i64] {
         &self.targets[self.scored_from..]
@@ -114,6 +126,8 @@ mod tests {
             let e = Encoded::new(&window, &v);
             assert_eq!((e.inputs.as_slice(), e.targets.as_slice(), e.scored_from), (inputs, targets, scored_from));
             assert_eq!(e.scored().len(), calls.len());
+            let alone = Window { from_start: true, context: vec![], ..window };
+            assert_eq!(e.without_context(), Encoded::new(&alone, &v));
         };
         check(true, &[], &[a, unseen], &[BOS, 3], &[3, UNKNOWN], 0);
         check(true, &[b], &[a], &[BOS, 4], &[4, 3], 1);

@@ -353,7 +353,7 @@ pub(crate) mod tests {
     pub(crate) fn profile(workload: &str) -> Profile {
         let vocabulary = Vocabulary::new([Token(0), Token(1), Token::new(257, 15)]);
         let weights = weights::write(&weights::tests::some(vocabulary.classes()), &vocabulary.checksum()).expect("serialises");
-        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0, trained_max: Score::new(0.4) };
+        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0, highest: Score::new(0.4) };
         let metadata = Metadata {
             format: FORMAT,
             model: "lstm".into(),

@@ -175,11 +175,12 @@ mod with_torch {
             let dir = profile.write(&args.profiles)?;
             let c = &profile.metadata.calibration;
             progress.line(&format!(
-                "{workload}: threshold {:.3} nats/call{} (held-out mean {:.3}, highest {:.3}); version {} in {}",
+                "{workload}: threshold {:.3} nats/call{} (held-out mean {:.3}, highest {:.3}, highest of all {:.3}); version {} in {}",
                 c.threshold.nats(),
                 if c.extrapolated { ", extrapolated" } else { "" },
                 c.mean,
                 c.quantiles.last().map_or(0.0, |q| q.score),
+                c.highest,
                 profile.metadata.version,
                 dir.display()
             ));

@@ -8,9 +8,10 @@
 //! 2. Where at least [`ENOUGH`] held-out windows lie beyond that quantile, it is read off the sample.
 //!    Otherwise the sample's upper part is taken as the start of an exponential tail, which is followed
 //!    to the quantile; the calibration says that it is `extrapolated`.
-//! 3. The threshold is never below the highest score of any normal window at hand, held out or trained on,
-//!    plus a margin. Trained ones count because what happens once (a start) is in training only, and will
-//!    happen again. The margin is the surprisal of one call that training never saw, in the shortest window:
+//! 3. The threshold is never below the highest score of any normal window at hand, plus a margin. Windows that
+//!    were trained on count because what happens once (a start) is in training only, and will happen again;
+//!    windows whose context is forgotten count because an agent that is restarted takes up all threads in their
+//!    middle, on all nodes. The margin is the surprisal of one call that training never saw, in the shortest window:
 //!    a recording of minutes does not show every call that a server makes in a day, and one new call by itself
 //!    is no attack.
 //! 4. It is never above half the surprisal of a never-seen call: a window half of which training never saw
@@ -137,9 +138,9 @@ pub struct Calibration {
     pub tail: Option<Tail>,
     /// The needed quantile is beyond the sample.
     pub extrapolated: bool,
-    /// Highest score of a window that was trained on, nats a call.
-    pub trained_max: f64,
-    /// Added to the highest score, held out or trained on, for the least threshold, nats a call.
+    /// Highest score of any normal window at hand, nats a call.
+    pub highest: f64,
+    /// Added to it for the least threshold, nats a call.
     pub margin: f64,
     /// The greatest threshold, nats a call.
     pub ceiling: f64,
@@ -172,8 +173,8 @@ pub struct Ask {
     pub budget: f64,
     /// Typical surprisal of a call that training never saw, nats.
     pub unseen_nats: f64,
-    /// Highest score of a window that was trained on.
-    pub trained_max: Score,
+    /// Highest score of normal windows that are not in the sample: trained on, or with their context forgotten.
+    pub highest: Score,
 }
 
 /// Draws the line. `scores`: held-out windows' scores, each with how often it occurred.
@@ -198,8 +199,8 @@ pub fn calibrate(scores: &[(Score, u64)], ask: Ask) -> Result<Calibration, Calib
     };
     let margin = ask.unseen_nats / SHORTEST as f64;
     let ceiling = ask.unseen_nats / 2.0;
-    let trained_max = ask.trained_max.nats().min(ceiling);
-    let nats = quantile.max(sample.max().max(trained_max) + margin).min(ceiling);
+    let highest = sample.max().max(ask.highest.nats());
+    let nats = quantile.max(highest + margin).min(ceiling);
     Ok(Calibration {
         windows: sample.total,
         mean: sample.mean(),
@@ -209,7 +210,8 @@ pub fn calibrate(scores: &[(Score, u64)], ask: Ask) -> Result<Calibration, Calib
         needed_quantile: needed,
         tail,
         extrapolated,
-        trained_max,
+        // JSON has no infinity.
+        highest: highest.min(f64::MAX),
         margin,
         ceiling,
         threshold: Threshold(nats),
@@ -275,7 +277,7 @@ mod tests {
     const UNSEEN: f64 = 12.0;
 
     fn ask(windows_per_container_day: f64) -> Ask {
-        Ask { windows_per_container_day, budget: 1.0, unseen_nats: UNSEEN, trained_max: Score::new(0.0) }
+        Ask { windows_per_container_day, budget: 1.0, unseen_nats: UNSEEN, highest: Score::new(0.0) }
     }
 
     fn run(scores: &[f64], day: f64) -> Calibration {
@@ -317,7 +319,7 @@ mod tests {
         // A tail without end.
         near(run(&(0..100).map(f64::from).collect::<Vec<_>>(), 1e9).threshold.nats(), UNSEEN / 2.0);
         // A start that was learned less well than the loop.
-        let c = calibrate(&[(Score::new(0.1), 100)], Ask { trained_max: Score::new(2.0), ..ask(1e9) }).expect("a sample");
+        let c = calibrate(&[(Score::new(0.1), 100)], Ask { highest: Score::new(2.0), ..ask(1e9) }).expect("a sample");
         near(c.threshold.nats(), 2.0 + UNSEEN / 16.0);
         // One window.
         near(run(&[0.5], 1e9).threshold.nats(), 0.5 + UNSEEN / 16.0);

@@ -5,7 +5,7 @@
 
 use super::corpus::Workload;
 use super::progress::Progress;
-use super::select::{Counted, distinct, select};
+use super::select::{Counted, distinct, draw, select};
 use super::split::split;
 use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE};
 use crate::model::lstm::{Lstm, Teacher, set_threads};
@@ -14,7 +14,7 @@ use crate::profile::weights::{self, TensorData};
 use crate::profile::{Cutting, FORMAT, Metadata, Profile, Training};
 use crate::score::{self, Score};
 use crate::threshold::{Ask, calibrate};
-use crate::vocab::{BOS, UNKNOWN, Vocabulary};
+use crate::vocab::{UNKNOWN, Vocabulary};
 use jiff::Timestamp;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -39,7 +39,7 @@ const ATTENTION: f32 = 6.0;
 const RATE: (f64, f64) = (5e-3, 5e-4);
 /// Held-out windows that a pass is judged by, and that the threshold is calibrated on, at most.
 const JUDGED: usize = 1024;
-const CALIBRATED: usize = 16_384;
+const CALIBRATED: usize = 8_192;
 
 /// Trains a profile for `workload`.
 pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progress) -> Result<Profile, TrainError> {
@@ -53,7 +53,7 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
         return Err(TrainError::TooFew { workload: workload.to_owned(), windows: parts.held_out.len() });
     }
     let (train, sampled_out) = select(&data.pieces, distinct(&data.pieces, &parts.train), options.max_windows, options.seed);
-    let (held, _) = select(&data.pieces, distinct(&data.pieces, &parts.held_out), CALIBRATED, options.seed);
+    let held = draw(distinct(&data.pieces, &parts.held_out), CALIBRATED, options.seed);
     let vocabulary = Vocabulary::new(train.iter().flat_map(|w| w.window.context.iter().chain(&w.window.calls)).copied());
     progress.line(&format!(
         "{workload}: {} calls of {} container(s) in {:.0} s, {} windows ({} gapped); training on {} different ones \
@@ -74,14 +74,16 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
         .map_err(|source| TrainError::Weights { workload: workload.to_owned(), source })?;
     // Calibrated on the model as it will be loaded.
     let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
-    let held_out = scores(&model, &held, &vocabulary).map_err(model_failed)?;
-    let trained = scores(&model, &train, &vocabulary).map_err(model_failed)?;
-    let highest = |scores: &[(Score, u64)]| scores.iter().map(|(s, _)| s.nats()).fold(0.0, f64::max);
+    let whole = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary);
+    let held_out = scores(&model, &held, whole).map_err(model_failed)?;
+    let alone = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary).without_context();
+    let others = [scores(&model, &train, whole), scores(&model, &train, alone), scores(&model, &held, alone)];
+    let others = others.into_iter().collect::<Result<Vec<_>, _>>().map_err(model_failed)?.concat();
     let ask = Ask {
         windows_per_container_day: data.windows_per_container_day(),
         budget: options.budget,
         unseen_nats: (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln(),
-        trained_max: Score::new(highest(&trained)),
+        highest: Score::new(others.iter().map(|(s, _)| s.nats()).fold(0.0, f64::max)),
     };
     let calibration =
         calibrate(&held_out, ask).map_err(|source| TrainError::Calibration { workload: workload.to_owned(), source })?;
@@ -169,7 +171,7 @@ fn teach(
             }
             progress.step(f64::from(mean));
         }
-        let scores = scores(&teacher.model, &judged, vocabulary)?;
+        let scores = scores(&teacher.model, &judged, |w| Encoded::new(w.window, vocabulary))?;
         let mean = mean(&scores);
         held_out_by_epoch.push(mean);
         progress.line(&format!("pass {}/{epochs}: {loss:.3} nats/call in training, {mean:.3} held out", epoch + 1));
@@ -195,10 +197,14 @@ fn mean(scores: &[(Score, u64)]) -> f64 {
     sum / n.max(1.0)
 }
 
-fn scores(model: &Lstm, windows: &[Counted<'_>], vocabulary: &Vocabulary) -> Result<Vec<(Score, u64)>, ModelError> {
+fn scores(
+    model: &Lstm,
+    windows: &[Counted<'_>],
+    encode: impl Fn(&Counted<'_>) -> Encoded,
+) -> Result<Vec<(Score, u64)>, ModelError> {
     let mut scores = Vec::with_capacity(windows.len());
     for part in windows.chunks(1024) {
-        let encoded: Vec<_> = part.iter().map(|w| Encoded::new(w.window, vocabulary)).collect();
+        let encoded: Vec<_> = part.iter().map(&encode).collect();
         let judged = model.judge(&encoded)?;
         scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll), w.count)));
     }
@@ -208,11 +214,8 @@ fn scores(model: &Lstm, windows: &[Counted<'_>], vocabulary: &Vocabulary) -> Res
 /// A window as it is shown once: some calls unknown, some contexts forgotten.
 fn disguise(window: &Encoded, rng: &mut StdRng) -> Encoded {
     let mut shown = window.clone();
-    if shown.scored_from > 0 && rng.random_bool(START_SHARE) {
-        shown.inputs.drain(..shown.scored_from);
-        shown.targets.drain(..shown.scored_from);
-        shown.inputs[0] = BOS;
-        shown.scored_from = 0;
+    if rng.random_bool(START_SHARE) {
+        shown = shown.without_context();
     }
     for i in 0..shown.targets.len() {
         if rng.random_bool(UNKNOWN_SHARE) {
@@ -228,6 +231,7 @@ fn disguise(window: &Encoded, rng: &mut StdRng) -> Encoded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocab::BOS;
 
     #[test]
     fn a_disguised_window_stays_consistent() {

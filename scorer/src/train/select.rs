@@ -102,6 +102,15 @@ pub fn select<'a>(pieces: &[Piece], windows: Vec<(usize, Counted<'a>)>, most: us
     (chosen, left)
 }
 
+/// At most `most` of these, drawn at random: what they say of the rest must not depend on what they are.
+pub fn draw(mut windows: Vec<(usize, Counted<'_>)>, most: usize, seed: u64) -> Vec<Counted<'_>> {
+    if windows.len() > most {
+        windows.shuffle(&mut StdRng::seed_from_u64(seed));
+        windows.truncate(most);
+    }
+    windows.into_iter().map(|(_, w)| w).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +150,6 @@ mod tests {
             assert_eq!(run(seed), run(seed));
         }
         assert_eq!(select(&pieces, distinct(&pieces, &all), 1000, 0).1, 0);
+        assert_eq!((draw(distinct(&pieces, &all), 6, 0).len(), draw(distinct(&pieces, &all), 1000, 0).len()), (6, n));
     }
 }

@@ -73,8 +73,8 @@ impl Scene {
         }
 
         let network = Netns::new(containerd.scratch())?;
-        // A snapshot every five seconds: its forks are part of what is normal.
-        let options = ["redis-server", "--dir", "/tmp", "--save", "5 1", "--enable-module-command", "yes"];
+        // A snapshot every second: its forks are part of what is normal, and are seen often enough to be learned.
+        let options = ["redis-server", "--dir", "/tmp", "--save", "1 1", "--enable-module-command", "yes"];
         let server = Run::new("redis", &image, &options).netns(&network.path());
         let server = containerd.run(&server.mount(&plugins, "/plugins").mount(&token, "/run/secrets/api-token"))?;
         server.wait_for_log("Ready to accept connections", Duration::from_secs(20));

@@ -39,7 +39,7 @@ pub enum Found {
 
 impl Tools {
     /// Looks for the control plane in `$SURPRISAL_K8S_BIN` (default `../shared/kubernetes`, seen from the
-    /// repository): the four programs, or [`ARCHIVE`], which is unpacked into the cache once. A control plane
+    /// repository): the four programs, or the archive, which is unpacked into the cache once. A control plane
     /// without the packaged rest is an error: this machine is meant to run the test, and would not.
     pub fn find() -> Result<Found> {
         let dir = match env::var_os("SURPRISAL_K8S_BIN").filter(|v| !v.is_empty()) {

@@ -109,7 +109,8 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
         let now = score(&scorer, &id).context("the server's score")?;
         worst = worst.max(now["score"].as_f64().unwrap_or(0.0));
         ensure!(now["verdict"] != "anomalous", "normal load was called anomalous: {now:#}");
-        std::thread::sleep(Duration::from_millis(500));
+        // A score looks back 30 s: nothing is missed between two looks.
+        std::thread::sleep(Duration::from_secs(5));
     }
     drop(hurry);
 

@@ -94,6 +94,8 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     wait_for("a verdict", SOON, || score(&scorer, &id).filter(|s| s["verdict"] != "unscored"));
 
     // Ten minutes' worth of load: as many bursts as the paced clients would make in ten minutes, without their pauses.
+    // They are stopped meanwhile: two clients at once is a load that was not learned.
+    scene.pause()?;
     let image = images::redis()?;
     let learned = Recording::read_so_far(Path::new(file))?;
     let of_clients = learned.threads("clients")?;
@@ -113,6 +115,7 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
         std::thread::sleep(Duration::from_secs(5));
     }
     drop(hurry);
+    scene.resume()?;
 
     let attack = scene.attack(|_| ())?;
     let started = std::time::Instant::now();

@@ -23,9 +23,12 @@ use std::{
 
 const PLUGIN: &str = include_str!("../fixtures/scene/plugin.c");
 const STAGE2: &str = include_str!("../fixtures/scene/stage2.sh");
-/// What the clients do, for ever: bursts of the usual commands.
-const LOAD: &str =
-    "while :; do redis-benchmark -q -n 300 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; sleep 0.3; done";
+/// What the clients do, for ever: bursts of the usual commands. Two of them, so that one connects while the other is
+/// being served.
+const LOAD: &str = "
+burst() { redis-benchmark -q -n 200 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; }
+while :; do burst; sleep 0.2; done &
+while :; do burst; sleep 0.13; done";
 /// What the attacker types, with time between.
 const COMMANDS: [&str; 5] = [
     "id",
@@ -85,6 +88,16 @@ impl Scene {
     /// The network namespace that all of it is in.
     pub fn network(&self) -> PathBuf {
         self.network.path()
+    }
+
+    /// Stops the clients' loop after its present burst; [`Scene::resume`] lets it go on.
+    pub fn pause(&self) -> Result<()> {
+        self.clients.signal("STOP")
+    }
+
+    /// Ends [`Scene::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.clients.signal("CONT")
     }
 
     /// Begins the attack; it goes on in the background, and prints what the attacker sees.

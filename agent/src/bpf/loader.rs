@@ -122,7 +122,6 @@ pub type KernelLog = Box<dyn FnMut() + Send>;
 /// The programs in the kernel. Dropping it detaches and unloads them all.
 pub struct Kernel {
     ebpf: Ebpf,
-    btf: aya::Btf,
     /// Where threads' buffers live: never [`Capture::Auto`].
     pub capture: Capture,
     containers: HashMap<MapData, u64, ContainerState>,
@@ -137,6 +136,12 @@ const LIFECYCLE: [&str; 4] = ["sched_process_fork", "sched_process_exec", "sched
 impl Kernel {
     /// Loads everything and attaches nothing.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let loaded = Self::load_as(options);
+        give_back_memory();
+        loaded
+    }
+
+    fn load_as(options: &Options) -> Result<Self, LoadError> {
         match options.capture {
             Capture::Hash => Self::load_object(HASH, Capture::Hash, options),
             Capture::TaskStorage => Self::load_object(TASK_STORAGE, Capture::TaskStorage, options),
@@ -196,7 +201,6 @@ impl Kernel {
             ignored: take(&mut ebpf, maps::IGNORED)?,
             totals: take(&mut ebpf, maps::TOTALS)?,
             ebpf,
-            btf,
             capture,
         })
     }
@@ -218,7 +222,9 @@ impl Kernel {
     /// Attaches an empty program to the hot path's hook and nothing else: what attaching alone costs.
     pub fn attach_empty(&mut self) -> Result<(), LoadError> {
         let program = btf_tracepoint(&mut self.ebpf, "sys_enter_empty")?;
-        program.load("sys_enter", &self.btf).map_err(program_error("loading", "sys_enter_empty"))?;
+        // Read again, for this one use: kept, the kernel's types would be half of the agent's memory.
+        let btf = aya::Btf::from_sys_fs().map_err(LoadError::KernelTypes)?;
+        program.load("sys_enter", &btf).map_err(program_error("loading", "sys_enter_empty"))?;
         program.attach().map_err(program_error("attaching", "sys_enter_empty"))?;
         Ok(())
     }
@@ -318,6 +324,15 @@ impl Kernel {
 pub(super) struct SeedMaps {
     pub(super) lineage: HashMap<MapData, u32, Lineage>,
     pub(super) seeds: HashMap<MapData, u32, Seed>,
+}
+
+/// The kernel's types, read once, leave many small holes behind; an agent that runs for months gives them back.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: may be called at any time; it only returns unused pages.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// The kernel side logs nothing that tracing would not show: aya-log's levels, 1 (error) to 5 (trace).

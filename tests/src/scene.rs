@@ -23,12 +23,9 @@ use std::{
 
 const PLUGIN: &str = include_str!("../fixtures/scene/plugin.c");
 const STAGE2: &str = include_str!("../fixtures/scene/stage2.sh");
-/// What the clients do, for ever: bursts of the usual commands. Two of them, so that one connects while the other is
-/// being served.
-const LOAD: &str = "
-burst() { redis-benchmark -q -n 200 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; }
-while :; do burst; sleep 0.2; done &
-while :; do burst; sleep 0.13; done";
+/// What the clients do, for ever: bursts of the usual commands.
+const LOAD: &str =
+    "while :; do redis-benchmark -q -n 300 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; sleep 0.3; done";
 /// What the attacker types, with time between.
 const COMMANDS: [&str; 5] = [
     "id",

@@ -145,12 +145,15 @@ pub(crate) fn left(container: u64) {
         }
         *state
     };
+    // Without room for the record the entry stays: user space finds it without threads, and its counters in it.
+    let Some(entry) = reserve() else { return };
     if CONTAINERS.remove(container).is_err() {
+        entry.discard(u64::from(BPF_RB_NO_WAKEUP));
         return;
     }
     let _ = NAMESPACES.remove(state.mnt_ns);
     let _ = IGNORED.remove(container);
-    report(KIND_END, container, state, 0);
+    report(entry, KIND_END, container, state, 0);
 }
 
 /// A process executes its first program inside a container. True: its thread is followed from here on.
@@ -175,22 +178,28 @@ pub(crate) fn enter(task: Task, tgid: u32, key: u64, mnt_ns: u32, shim_tgid: u32
         return None;
     }
     let chunk = follow(task, tgid, key);
-    if born {
-        report(KIND_BIRTH, key, ContainerState::default(), shim_tgid);
+    if born && let Some(entry) = reserve() {
+        report(entry, KIND_BIRTH, key, ContainerState::default(), shim_tgid);
     }
     chunk
 }
 
+/// Room for a birth or an end; `None`: the ring is full, counted.
+#[inline(always)]
+fn reserve() -> Option<RingBufEntry<Lifecycle>> {
+    let entry = EVENTS.reserve(0);
+    if entry.is_none()
+        && let Some(totals) = totals()
+    {
+        // SAFETY: a live map value.
+        unsafe { maps::add(&raw mut (*totals).lifecycle_lost, 1) };
+    }
+    entry
+}
+
 /// A birth or an end, by the current task; wakes the reader: somebody has to look up names while they are there.
 #[inline(always)]
-fn report(kind: u16, container: u64, state: ContainerState, shim_tgid: u32) {
-    let Some(mut entry): Option<RingBufEntry<Lifecycle>> = EVENTS.reserve(0) else {
-        if let Some(totals) = totals() {
-            // SAFETY: a live map value.
-            unsafe { maps::add(&raw mut (*totals).lifecycle_lost, 1) };
-        }
-        return;
-    };
+fn report(mut entry: RingBufEntry<Lifecycle>, kind: u16, container: u64, state: ContainerState, shim_tgid: u32) {
     let task = Task::current();
     let record = entry.as_mut_ptr();
     // SAFETY: reserved for this record; every field is written.

@@ -289,24 +289,23 @@ impl Attribution {
 
     /// Takes the kernel's counters of living containers; `None`: it does not know the container any more.
     ///
-    /// One without threads was found by the walk as its last process ended.
+    /// One without threads was found by the walk as its last process ended, or the ring had no room for its end.
     pub fn counters(&mut self, key: ContainerKey, state: Option<ContainerState>, now_ns: u64, out: &mut Vec<Record>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.threads.sweep(now_ns);
-        match state.filter(|s| s.live_threads > 0) {
-            Some(state) => {
-                entry.kernel = state;
-                entry.seen_ns = now_ns;
-                if let State::Named(container) = &entry.state {
-                    let container = Arc::clone(container);
-                    out.extend(entry.account(&container));
-                }
+        let alive = state.is_some_and(|s| s.live_threads > 0);
+        if let Some(state) = state {
+            entry.kernel = state;
+        }
+        if alive {
+            entry.seen_ns = now_ns;
+            if let State::Named(container) = &entry.state {
+                let container = Arc::clone(container);
+                out.extend(entry.account(&container));
             }
-            None if entry.ended.is_none() && now_ns.saturating_sub(entry.seen_ns) > VANISHED_NS => {
-                self.totals.ends_inferred += 1;
-                self.bury(key, now_ns, out);
-            }
-            None => {}
+        } else if entry.ended.is_none() && now_ns.saturating_sub(entry.seen_ns) > VANISHED_NS {
+            self.totals.ends_inferred += 1;
+            self.bury(key, now_ns, out);
         }
     }
 

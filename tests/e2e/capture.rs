@@ -1,6 +1,7 @@
 //! What the agent promises of a container's calls: all of them, in order, nobody else's, soon.
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use std::{path::PathBuf, time::Duration};
 use surprisal_e2e::{
     Cgroups, Containerd, Daemon, Recording, Run, agent,
@@ -87,8 +88,17 @@ fn conservation_with_threads_in_a_hash_map() -> Result<()> {
 /// *Conservation*, at overload: a ring buffer of one page holds seven chunks.
 #[test]
 fn conservation_at_overload() -> Result<()> {
-    let tape = Tape::start(Cgroups::Host, &["--ring-bytes", "4096"])?;
-    tape.run("calls", &["workload", "calls", "125000", "4", "2"])?;
+    let mut tape = Tape::start(Cgroups::Host, &["--ring-bytes", "4096"])?;
+    let calls = Run::new("calls", &tape.busybox, &["workload", "calls", "125000", "4", "2"]);
+    let container = tape.containerd.run(&calls)?;
+    // An agent that is stopped for most of the time cannot keep up, however fast the machine is.
+    while container.is_running() {
+        tape.agent.signal(Signal::STOP)?;
+        std::thread::sleep(Duration::from_millis(50));
+        tape.agent.signal(Signal::CONT)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(container);
     let recording = tape.stop()?;
     let lost = conserved(&recording, "calls")?;
     assert!(lost > 0, "a ring of one page was to lose something");

@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    path::PathBuf,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -23,9 +22,8 @@ use std::{
 
 const PLUGIN: &str = include_str!("../fixtures/scene/plugin.c");
 const STAGE2: &str = include_str!("../fixtures/scene/stage2.sh");
-/// What the clients do, for ever: bursts of the usual commands.
-const LOAD: &str =
-    "while :; do redis-benchmark -q -n 300 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; sleep 0.3; done";
+/// What the client pauses between bursts, seconds.
+const PAUSES: &[f64] = &[0.3];
 /// What the attacker types, with time between.
 const COMMANDS: [&str; 5] = [
     "id",
@@ -42,6 +40,7 @@ pub struct Scene {
     pub server: Container,
     clients: Container,
     network: Netns,
+    pauses: &'static [f64],
     /// What runs it all.
     pub containerd: Containerd,
 }
@@ -49,13 +48,22 @@ pub struct Scene {
 impl Scene {
     /// Starts all of it.
     pub fn start() -> Result<Self> {
+        Self::start_paced(PAUSES)
+    }
+
+    /// Starts all of it, with one client for each of `pauses`, which it makes between bursts, seconds.
+    pub fn start_paced(pauses: &'static [f64]) -> Result<Self> {
         // Made before anything runs: the first time it takes half a minute.
         images::redis()?;
-        Self::start_in(Containerd::start()?)
+        Self::start_paced_in(Containerd::start()?, pauses)
     }
 
     /// Starts it in a containerd that is there.
     pub fn start_in(containerd: Containerd) -> Result<Self> {
+        Self::start_paced_in(containerd, PAUSES)
+    }
+
+    fn start_paced_in(containerd: Containerd, pauses: &'static [f64]) -> Result<Self> {
         let image = images::redis()?;
         containerd.import(&image)?;
         let dir = containerd.scratch().path();
@@ -78,23 +86,21 @@ impl Scene {
         let server = Run::new("redis", &image, &options).netns(&network.path());
         let server = containerd.run(&server.mount(&plugins, "/plugins").mount(&token, "/run/secrets/api-token"))?;
         server.wait_for_log("Ready to accept connections", Duration::from_secs(20));
-        let clients = containerd.run(&Run::new("clients", &image, &["bash", "-c", LOAD]).netns(&network.path()))?;
-        Ok(Self { server, clients, network, containerd })
+        let clients =
+            containerd.run(&Run::new("clients", &image, &["bash", "-c", &load(pauses, u64::MAX >> 1)]).netns(&network.path()))?;
+        Ok(Self { server, clients, network, pauses, containerd })
     }
 
-    /// The network namespace that all of it is in.
-    pub fn network(&self) -> PathBuf {
-        self.network.path()
+    /// The same load once more without pauses, `bursts` in all, while the clients themselves are frozen.
+    pub fn hurry(&self, bursts: u64) -> Result<Container> {
+        self.containerd.ctr(&["task", "pause", self.clients.id()])?;
+        let command = load(&vec![0.0; self.pauses.len()], bursts.div_ceil(self.pauses.len() as u64));
+        self.containerd.run(&Run::new("hurry", &images::redis()?, &["bash", "-c", &command]).netns(&self.network.path()))
     }
 
-    /// Stops the clients' loop after its present burst; [`Scene::resume`] lets it go on.
-    pub fn pause(&self) -> Result<()> {
-        self.clients.signal("STOP")
-    }
-
-    /// Ends [`Scene::pause`].
+    /// Lets the clients go on after [`Scene::hurry`].
     pub fn resume(&self) -> Result<()> {
-        self.clients.signal("CONT")
+        self.containerd.ctr(&["task", "resume", self.clients.id()]).map(drop)
     }
 
     /// Begins the attack; it goes on in the background, and prints what the attacker sees.
@@ -134,6 +140,16 @@ impl Scene {
         });
         Ok(Attack { over })
     }
+}
+
+/// Clients that make so many bursts each of the usual commands; with two, one connects while the other is being served.
+fn load(pauses: &[f64], bursts: u64) -> String {
+    let clients = pauses.iter().map(|pause| format!("client {pause} &")).collect::<Vec<_>>().join(" ");
+    format!(
+        "burst() {{ redis-benchmark -q -n 200 -c 4 -r 1000 -t set,get,incr,lpush,rpop,sadd,hset,zadd >/dev/null; }}
+         client() {{ for ((i = 0; i < {bursts}; i++)); do burst; sleep $1; done; }}
+         {clients} wait"
+    )
 }
 
 /// A line of /proc/net/tcp of a socket that listens (0A) on port 4444.

@@ -118,17 +118,20 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     ensure!(took < Duration::from_secs(10), "the verdict took {took:?}");
     eprintln!("{bursts} bursts; verdict after {took:?}; worst score under load {worst:.2}, threshold {}", alarm["threshold"]);
     ensure!(alarm["score"].as_f64() >= alarm["threshold"].as_f64(), "{alarm:#}");
-    // A shell out of the server: the evidence names an exec, and what was expected instead.
-    let named = wait_for("evidence that names an exec", SOON, || {
+    // A shell out of the server: the evidence names its thread, what it called that the server never does, and what was
+    // expected instead.
+    let is_the_shells = |window: &&Value| {
+        let above = window["score"].as_f64() >= alarm["threshold"].as_f64();
+        let calls = window["surprises"].as_array().map_or(&[][..], Vec::as_slice);
+        let told = |s: &Value| s["never_seen"] == true && s["expected"].as_array().is_some_and(|e| !e.is_empty());
+        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(told)
+    };
+    let evidence = wait_for("evidence of the shell", SOON, || {
         let now = score(&scorer, &id)?;
-        let evidence = now["evidence"].as_array()?.clone();
-        let surprises = evidence.iter().filter_map(|e| e["surprises"].as_array()).flatten();
-        let calls: Vec<_> = surprises.filter_map(|s| s["call"].as_str()).collect();
-        eprintln!("evidence: {calls:?}");
-        calls.iter().any(|c| c.starts_with("execve")).then_some(now)
+        now["evidence"].as_array()?.iter().find(is_the_shells).cloned()
     });
-    let first = &named["evidence"][0];
-    ensure!(first["pid"].as_u64() > Some(0) && first["process"].is_string(), "{first:#}");
+    eprintln!("evidence: {evidence}");
+    ensure!(evidence["tid"].as_u64() > Some(0) && evidence["process"].as_str().is_some_and(|p| !p.is_empty()), "{evidence:#}");
     wait_for("the end of the attack", SOON, || attack.is_over().then_some(()));
     ensure!(agent.terminate(SOON)?.success(), "{}", agent.log());
     Ok(())

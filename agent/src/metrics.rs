@@ -7,7 +7,7 @@
 //!
 //! | stage | in | out | dropped |
 //! |---|---|---|---|
-//! | [`capture`](crate::capture) | calls issued, by the kernel's count | calls read from the ring buffer | calls the ring refused |
+//! | [`capture`](crate::capture) | `capture_records_total` (records, not calls) | `capture_out_calls_total` | `capture_dropped_calls_total{reason}`, `capture_lost_calls_total` |
 //! | [`uplink`](crate::uplink) | `uplink_in_calls_total` | `uplink_out_calls_total` | `uplink_dropped_calls_total{reason}` |
 //! | [`jsonl`](crate::jsonl) | `jsonl_in_calls_total` | `jsonl_out_calls_total` | `jsonl_dropped_calls_total{reason}` |
 

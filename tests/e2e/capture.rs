@@ -53,7 +53,10 @@ impl Tape {
     }
 }
 
-/// Calls issued = calls delivered + calls counted lost, exactly; and which of them were lost.
+/// Calls recorded = calls accounted as delivered, and issued = delivered + lost; returns the lost.
+///
+/// The second equation holds by construction once a container has ended (lost is what was issued and not delivered), so
+/// what proves anything is the callers' comparison of `issued`, or of the calls themselves, with what the program made.
 fn conserved(recording: &Recording, id: &str) -> Result<u64> {
     let account = recording.accounts.get(id).with_context(|| format!("no account of {id}"))?;
     ensure!(recording.delivered(id) == account.delivered, "{id}: {} calls recorded, {account:?}", recording.delivered(id));
@@ -85,7 +88,7 @@ fn conservation_with_threads_in_a_hash_map() -> Result<()> {
     conservation_without_loss(&["--capture", "hash"])
 }
 
-/// *Conservation*, at overload: a ring buffer of one page holds seven chunks.
+/// *Conservation*, at overload, to within what waiting costs (see below), not to the call: a ring buffer of one page holds seven chunks.
 #[test]
 fn conservation_at_overload() -> Result<()> {
     let mut tape = Tape::start(Cgroups::Host, &["--ring-bytes", "4096"])?;

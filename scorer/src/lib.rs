@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod baseline;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod codegen;
 mod demo;
+mod experiment;
 mod image;
 mod setup;
 mod shell;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::Args),
     /// Measure what the agent costs
     Bench(bench::Args),
+    /// Make the tables of detection figures again
+    Experiment(experiment::Args),
     /// Pack agent and scorer as OCI images, offline
     Image(image::Args),
     /// Regenerate proto/src/generated from proto/proto
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Experiment(args) => experiment::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };

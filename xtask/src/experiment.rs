@@ -1,0 +1,27 @@
+//! `xtask experiment`: the tables of the closing note, made again from scratch.
+//!
+//! In: which experiment. Out: a table on stdout and, with `--json`, the same figures in a file. Never: chooses
+//! anything by looking at an attack; passes or fails by a figure.
+
+mod adfa_ld;
+
+use anyhow::Result;
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// All methods on ADFA-LD, normal-only and labelled, beside what Cosmos printed
+    AdfaLd(adfa_ld::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::AdfaLd(args) => adfa_ld::run(args),
+    }
+}

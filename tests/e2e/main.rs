@@ -7,3 +7,4 @@ mod harness;
 mod kubernetes;
 mod line;
 mod network;
+mod servers;

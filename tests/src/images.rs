@@ -73,12 +73,36 @@ pub fn python() -> Result<Archive> {
     debian("python", &["python3", "bash", "coreutils"])
 }
 
+/// Debian's MariaDB: the server with an empty database in /var/lib/mysql, whose root has no password, and the clients,
+/// `mariadb-slap` among them.
+pub fn mariadb() -> Result<Archive> {
+    let packages =
+        ["mariadb-server-core", "mariadb-client-core", "mariadb-client", "bash", "coreutils", "sed", "grep", "hostname"];
+    debian_and("mariadb", &packages, MARIADB)
+}
+
+/// Debian's Python with what the web application of tests/fixtures/webapp needs.
+pub fn webapp() -> Result<Archive> {
+    debian("webapp", &["python3", "python3-pymysql", "bash", "coreutils"])
+}
+
+/// Debian's sqlmap.
+pub fn sqlmap() -> Result<Archive> {
+    debian_and("sqlmap", &["sqlmap", "bash", "coreutils"], SQLMAP)
+}
+
 /// `packages` and what they need, unpacked without their maintainer scripts; 15 to 30 s the first time.
 pub fn debian(name: &str, packages: &[&str]) -> Result<Archive> {
+    debian_and(name, packages, "")
+}
+
+/// Like [`debian`]; then the shell runs `script`, with the root directory as `$1`.
+fn debian_and(name: &str, packages: &[&str], script: &str) -> Result<Archive> {
     let packages = packages.join(",");
     let mut hash = Sha256::new();
     hash.update(&packages);
     hash.update(FINISH);
+    hash.update(script);
     cached(name, hash, |archive, reference| {
         println!("making the image {reference} from Debian's packages {packages} (15 to 30 s, once)");
         let dir = tempfile::tempdir_in(archive.parent().context("a directory")?)?;
@@ -89,7 +113,11 @@ pub fn debian(name: &str, packages: &[&str]) -> Result<Archive> {
         for what in ["doc", "man", "locale"] {
             mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{what}/*"));
         }
-        mmdebstrap.arg(format!("--extract-hook={FINISH}")).arg("bookworm").arg(&root);
+        mmdebstrap.arg(format!("--extract-hook={FINISH}"));
+        if !script.is_empty() {
+            mmdebstrap.arg(format!("--extract-hook={script}"));
+        }
+        mmdebstrap.arg("bookworm").arg(&root);
         let out = mmdebstrap.output().context("starting mmdebstrap; `cargo xtask setup containers` installs it")?;
         if !out.status.success() {
             bail!("mmdebstrap of {packages} ended with {}:\n{}", out.status, String::from_utf8_lossy(&out.stderr));
@@ -112,6 +140,19 @@ done
 ln -sf bash "$1/usr/bin/sh"
 chroot "$1" /sbin/ldconfig || :
 "#;
+
+/// An empty database, made once and not at each start. A redo log of 32 MB: each container copies it when it first writes.
+const MARIADB: &str = r#"set -e
+mkdir -p "$1"/var/lib/mysql
+chroot "$1" chown mysql:mysql /var/lib/mysql
+printf '[mariadbd]\ninnodb-log-file-size=32M\n' > "$1"/etc/mysql/my.cnf
+chroot "$1" mariadb-install-db --user=mysql --datadir=/var/lib/mysql --skip-test-db --skip-name-resolve --force \
+    --auth-root-authentication-method=normal >/dev/null
+for name in binlog upgrade check import show plugin; do rm -f "$1"/usr/bin/mariadb-$name; done
+"#;
+
+/// Byte-compiled here and not at each start.
+const SQLMAP: &str = r#"chroot "$1" python3 -m compileall -q /usr/share/sqlmap >/dev/null || :"#;
 
 /// The archive of this recipe; `make` writes it when there is none.
 fn cached(name: &str, recipe: Sha256, make: impl FnOnce(&Path, &str) -> Result<()>) -> Result<Archive> {

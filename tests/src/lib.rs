@@ -33,6 +33,7 @@ pub mod recording;
 pub mod scene;
 pub mod scorer;
 pub mod scratch;
+pub mod servers;
 pub mod wait;
 
 pub use containerd::{Cgroups, Container, Containerd, Run};

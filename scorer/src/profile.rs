@@ -310,6 +310,7 @@ impl Profile {
             false_alarm_budget: c.false_alarm_budget,
             extrapolated: c.extrapolated,
             image: m.image.clone(),
+            ..v1::Profile::default()
         }
     }
 }

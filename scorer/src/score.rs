@@ -77,10 +77,15 @@ impl<E> Recent<E> {
 
     /// The most surprising windows of the recent past, most surprising first, at most [`EVIDENCE`].
     pub fn top(&self) -> Vec<(Score, &E)> {
-        let mut all: Vec<_> = self.seconds.iter().flat_map(|(_, w)| w.iter().map(|(s, e)| (*s, e))).collect();
+        let mut all: Vec<_> = self.kept().collect();
         all.sort_by(|a, b| b.0.nats().total_cmp(&a.0.nats()));
         all.truncate(EVIDENCE);
         all
+    }
+
+    /// All windows that are kept, oldest second first.
+    pub fn kept(&self) -> impl Iterator<Item = (Score, &E)> {
+        self.seconds.iter().flat_map(|(_, windows)| windows.iter().map(|(score, evidence)| (*score, evidence)))
     }
 
     /// The container's score: the highest of the recent past.

@@ -2,16 +2,40 @@
 //!
 //! In: scores, thresholds, what the model said of each call. Out: [`Verdict`]s and [`Evidence`].
 //! Never: a name of a container; who it is about is kept elsewhere.
+//!
+//! Which calls of a window are shown, and in which order:
+//! 1. Calls that are the same (argument class and all) are one, the first where it was most surprising, with how
+//!    often it was that: a call made fifty times must not hide what was made once.
+//! 2. Surprisals are compared in whole nats, and from [`BEYOND`] on they are equal, as are those of all calls that
+//!    training never saw. A profile learns from some ten thousand to two hundred thousand calls: it has not measured what
+//!    happens more rarely than one call in so many, and of calls that it never saw it knows nothing that would tell one
+//!    from another (they share the unknown class evenly; where they differ it is by how used to strange calls the
+//!    model has got within the window).
+//! 3. Among equals, what changes what a process is or can do comes first ([`telling`]), then the higher surprisal,
+//!    then the earlier call.
+//!
+//! None of this touches a score.
+
+pub mod telling;
 
 use crate::model::{Encoded, Judged};
 use crate::score::Score;
 use crate::threshold::Threshold;
 use crate::vocab::Vocabulary;
 use crate::window::Window;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use surprisal_proto::{names, token::Token, v1};
 
 /// Calls shown of a window.
-pub const SURPRISES: usize = 5;
+pub const SHOWN: usize = 5;
+/// Calls of a window, the most surprising ones, at which a model says what it expected instead: so many that
+/// repetitions leave enough of others. Of the rest only the surprisal is known.
+pub const CANDIDATES: usize = 24;
+/// From here on surprisals are equal, nats: one call in 22,026.
+pub const BEYOND: f64 = 10.0;
+/// Windows whose score is at least this share of the highest are close to it.
+const CLOSE: f64 = 0.5;
 /// Calls shown before a surprising one.
 pub const AFTER: usize = 8;
 /// Calls shown that were expected instead.
@@ -99,45 +123,99 @@ pub struct Evidence {
     pub window: Window,
     /// Its score.
     pub score: Score,
-    /// Most surprising first, at most [`SURPRISES`].
+    /// Most surprising first, the more telling first among equals; at most [`SHOWN`], no call twice.
     pub surprises: Vec<Surprise>,
 }
 
 /// One surprising call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surprise {
-    /// Its place in the window.
+    /// Its place in the window; where it was made several times, the first where it was most surprising.
     pub index: usize,
     /// −ln of its probability.
     pub nats: f64,
+    /// How often this call was made in the window and was as surprising, at least 1.
+    pub times: u32,
     /// Training never saw the call.
     pub never_seen: bool,
-    /// What was likelier, likeliest first, with probabilities.
+    /// What was likelier, likeliest first, with probabilities; empty where the model did not say.
     pub expected: Vec<(Token, f64)>,
+}
+
+/// Surprisal in whole nats, as far as it tells calls apart.
+fn level(nats: f64, never_seen: bool) -> u8 {
+    if never_seen { BEYOND as u8 } else { nats.clamp(0.0, BEYOND) as u8 }
 }
 
 /// Collects the evidence of a window that a model has judged.
 pub fn evidence(window: &Window, encoded: &Encoded, judged: &Judged, score: Score, vocabulary: &Vocabulary) -> Evidence {
-    let surprises = judged
-        .top
+    // Each call once, with its highest level.
+    let mut calls: BTreeMap<Token, (u8, Surprise)> = BTreeMap::new();
+    for (index, (call, nats)) in window.calls.iter().zip(&judged.nll).enumerate() {
+        let (nats, never_seen) = (f64::from(*nats), !vocabulary.contains(*call));
+        let level = level(nats, never_seen);
+        let surprise = Surprise { index, nats, times: 1, never_seen, expected: Vec::new() };
+        calls
+            .entry(*call)
+            .and_modify(|(highest, first)| match level.cmp(highest) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => first.times += 1,
+                std::cmp::Ordering::Greater => (*highest, *first) = (level, surprise.clone()),
+            })
+            .or_insert((level, surprise));
+    }
+    let mut calls: Vec<_> = calls.into_iter().collect();
+    calls.sort_by(|(a, (level_a, x)), (b, (level_b, y))| {
+        let key = |call: &Token, level: &u8| (Reverse(*level), telling::rank(*call));
+        key(a, level_a).cmp(&key(b, level_b)).then(y.nats.total_cmp(&x.nats)).then(x.index.cmp(&y.index))
+    });
+    calls.truncate(SHOWN);
+    let surprises = calls.into_iter().map(|(_, (_, surprise))| {
+        let expected = expected(surprise.index, encoded, judged, vocabulary);
+        Surprise { expected, ..surprise }
+    });
+    Evidence { window: window.clone(), score, surprises: surprises.collect() }
+}
+
+/// What should have stood there: not the call itself, nor a class without a name.
+fn expected(index: usize, encoded: &Encoded, judged: &Judged, vocabulary: &Vocabulary) -> Vec<(Token, f64)> {
+    let class = encoded.scored().get(index).copied();
+    let Some(position) = judged.top.iter().find(|p| p.index == index) else { return Vec::new() };
+    position
+        .expected
         .iter()
-        .take(SURPRISES)
-        .filter_map(|position| {
-            let nats = f64::from(*judged.nll.get(position.index)?);
-            let call = *window.calls.get(position.index)?;
-            // An expectation names what should have stood there: not the call itself, nor a class without a name.
-            let class = encoded.scored().get(position.index).copied();
-            let expected = position
-                .expected
-                .iter()
-                .filter(|(c, _)| Some(*c) != class)
-                .filter_map(|(c, p)| vocabulary.token(*c).map(|t| (t, f64::from(*p))))
-                .take(EXPECTED)
-                .collect();
-            Some(Surprise { index: position.index, nats, never_seen: !vocabulary.contains(call), expected })
-        })
-        .collect();
-    Evidence { window: window.clone(), score, surprises }
+        .filter(|(c, _)| Some(*c) != class)
+        .filter_map(|(c, p)| vocabulary.token(*c).map(|t| (t, f64::from(*p))))
+        .take(EXPECTED)
+        .collect()
+}
+
+/// Which windows are shown, at most `most`, highest score first: always the highest, then, of those whose score is
+/// at least half of it, such as are of another process (by name) than those already taken, then of another
+/// thread, then by score. Three times the same thread doing the same says no more than once.
+///
+/// `who`: a window's process name and its thread.
+pub fn different<E, P: PartialEq, T: PartialEq>(
+    mut windows: Vec<(Score, E)>,
+    most: usize,
+    who: impl Fn(&E) -> (P, T),
+) -> Vec<(Score, E)> {
+    windows.sort_by(|a, b| b.0.nats().total_cmp(&a.0.nats()));
+    let Some(close) = windows.first().map(|(highest, _)| highest.nats() * CLOSE) else { return windows };
+    let mut taken: Vec<(Score, E)> = Vec::with_capacity(most);
+    while taken.len() < most && !windows.is_empty() {
+        let same = |(_, e): &(Score, E)| {
+            let (process, thread) = who(e);
+            let mut known = taken.iter().map(|(_, t)| who(t));
+            let (processes, threads): (Vec<_>, Vec<_>) = known.by_ref().map(|(p, t)| (p == process, t == thread)).unzip();
+            (processes.contains(&true), threads.contains(&true))
+        };
+        // Of equals the first is the highest: the windows are in order.
+        let next = (0..windows.len()).filter(|i| windows[*i].0.nats() >= close).min_by_key(|i| same(&windows[*i])).unwrap_or(0);
+        taken.push(windows.remove(next));
+    }
+    taken.sort_by(|a, b| b.0.nats().total_cmp(&a.0.nats()));
+    taken
 }
 
 /// Nanoseconds since the Unix epoch as the wire has them; absent where a hostile number is no time of day.
@@ -162,6 +240,8 @@ impl Evidence {
                 after,
                 expected: s.expected.iter().map(|(t, p)| v1::Expected { call: names::words(*t), probability: *p }).collect(),
                 never_seen: s.never_seen,
+                times: s.times,
+                effect: telling::effect(w.calls[s.index]).to_owned(),
             }
         });
         v1::Evidence {
@@ -223,14 +303,87 @@ mod tests {
         };
         let shown = evidence(&window, &encoded, &judged, Score::new(0.8), &vocabulary).to_proto();
         assert_eq!((shown.first_sequence, shown.calls, shown.at.map(|t| (t.seconds, t.nanos))), (100, 3, Some((1, 500_000_000))));
-        let [s] = shown.surprises.as_slice() else { panic!("one surprise") };
-        assert_eq!((s.call.as_str(), s.sequence, s.never_seen), ("execve", 102, true));
+        let [s, rest @ ..] = shown.surprises.as_slice() else { panic!("no surprise") };
+        // At the others the model was not asked what it expected.
+        assert!(rest.iter().map(|s| s.call.as_str()).eq(["read", "write"]) && rest.iter().all(|s| s.expected.is_empty()));
+        assert_eq!((s.call.as_str(), s.sequence, s.never_seen, s.times), ("execve", 102, true, 1));
+        assert_eq!(s.effect, "runs another program");
         assert_eq!(s.after, ["read", "read", "read", "read", "read", "read", "write", "read"]);
         assert_eq!(
             s.expected.iter().map(|e| (e.call.as_str(), e.probability)).collect::<Vec<_>>(),
             [("write", 0.25), ("read", 0.125)]
         );
         assert!((s.probability - (-12.0f64).exp()).abs() < 1e-9);
+    }
+
+    /// Calls as recordings spell them, each with its surprisal; the vocabulary is `known`. Shows the evidence as
+    /// "call" or "call×times".
+    fn shown(calls: &[(&str, f32)], known: &[&str]) -> String {
+        let parse = |name: &str| names::parse(name).expect("a call");
+        let vocabulary = Vocabulary::new(known.iter().map(|name| parse(name)));
+        let window = Window {
+            first_sequence: 0,
+            started_ns: 0,
+            from_start: true,
+            context: vec![],
+            calls: calls.iter().map(|(name, _)| parse(name)).collect(),
+        };
+        let encoded = Encoded::new(&window, &vocabulary);
+        let judged = Judged { nll: calls.iter().map(|(_, nats)| *nats).collect(), top: Vec::new() };
+        let evidence = evidence(&window, &encoded, &judged, Score::new(1.0), &vocabulary);
+        let one = |s: &Surprise| {
+            let name = names::spell(window.calls[s.index]);
+            assert!((f64::from(judged.nll[s.index]) - s.nats).abs() < 1e-9);
+            if s.times > 1 { format!("{name}×{}@{}", s.times, s.index) } else { format!("{name}@{}", s.index) }
+        };
+        evidence.surprises.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn repetitions_are_one_call_and_among_equals_the_telling_one_comes_first() {
+        // Never seen, all of them: what the model says of each differs by where it stands only.
+        let mut window: Vec<_> = (0..40).map(|n| ("geteuid", 13.5 - n as f32 / 100.0)).collect();
+        window.extend([
+            ("openat:15", 12.9),
+            ("execve", 12.1),
+            ("connect", 11.8),
+            ("uname", 13.0),
+            ("getgid", 12.0),
+            ("getpid", 12.5),
+        ]);
+        assert_eq!(shown(&window, &[]), "execve@41 connect@42 openat:15@40 geteuid×40@0 uname@43");
+        // Seen, and so far as training could tell as rare.
+        assert_eq!(shown(&[("execve", 10.2), ("uname", 13.0)], &["execve"]), "execve@0 uname@1");
+        assert_eq!(shown(&[("execve", 10.2), ("uname", 14.0)], &["execve", "uname"]), "execve@0 uname@1");
+        // What the model knows goes before the table.
+        assert_eq!(shown(&[("execve", 4.2), ("uname", 5.1)], &["execve", "uname"]), "uname@1 execve@0");
+        assert_eq!(shown(&[("execve", 5.2), ("uname", 5.9)], &["execve", "uname"]), "execve@0 uname@1");
+        // The same call with other arguments is another one; a call is shown where it is most surprising, and as often.
+        assert_eq!(
+            shown(
+                &[("read", 0.1), ("openat:1", 3.0), ("read", 6.1), ("openat:15", 3.1), ("read", 6.0)],
+                &["read", "openat:1", "openat:15"]
+            ),
+            "read×2@2 openat:15@3 openat:1@1"
+        );
+        assert_eq!(shown(&[], &[]), "");
+    }
+
+    #[test]
+    fn windows_of_other_processes_and_threads_come_first_where_scores_are_close() {
+        let pick = |windows: &[(f64, &str, u32)]| {
+            let windows = windows.iter().map(|(score, process, tid)| (Score::new(*score), (*process, *tid))).collect();
+            let taken = different(windows, 3, |(process, tid)| (*process, *tid));
+            taken.iter().map(|(score, (process, tid))| format!("{process}{tid}={}", score.nats())).collect::<Vec<_>>().join(" ")
+        };
+        // The same thread three times, another thread, another process.
+        let windows = [(9.0, "sh", 1), (8.0, "sh", 1), (7.0, "sh", 1), (6.0, "sh", 2), (5.0, "cat", 3)];
+        assert_eq!(pick(&windows), "sh1=9 sh2=6 cat3=5");
+        // What scores less than half is not close: then the score alone counts.
+        assert_eq!(pick(&[(9.0, "sh", 1), (8.0, "sh", 1), (7.0, "sh", 1), (4.4, "cat", 3)]), "sh1=9 sh1=8 sh1=7");
+        assert_eq!(pick(&[(1.0, "sh", 1), (0.2, "sh", 1), (0.4, "cat", 3)]), "sh1=1 cat3=0.4 sh1=0.2");
+        assert_eq!(pick(&[(f64::NAN, "sh", 1), (2.0, "sh", 1)]), "sh1=inf sh1=2");
+        assert_eq!(pick(&[]), "");
     }
 
     #[test]

@@ -118,15 +118,18 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     ensure!(took < Duration::from_secs(10), "the verdict took {took:?}");
     eprintln!("{bursts} bursts; verdict after {took:?}; worst score under load {worst:.2}, threshold {}", alarm["threshold"]);
     ensure!(alarm["score"].as_f64() >= alarm["threshold"].as_f64(), "{alarm:#}");
-    // A shell out of the server: the evidence names its thread, what it called that the server never does, and what was
-    // expected instead.
+    // A shell out of the server: the evidence names the planted `execve`, which the server never calls, with what it does, what
+    // was expected instead, and whose it was.
+    let is_planted = |s: &Value| {
+        let told = s["expected"].as_array().is_some_and(|e| !e.is_empty());
+        s["call"] == "execve" && s["never_seen"] == true && s["effect"] == "runs another program" && told
+    };
     let is_the_shells = |window: &&Value| {
         let above = window["score"].as_f64() >= alarm["threshold"].as_f64();
         let calls = window["surprises"].as_array().map_or(&[][..], Vec::as_slice);
-        let told = |s: &Value| s["never_seen"] == true && s["expected"].as_array().is_some_and(|e| !e.is_empty());
-        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(told)
+        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(is_planted)
     };
-    let evidence = wait_for("evidence of the shell", SOON, || {
+    let evidence = wait_for("evidence that names the planted execve", SOON, || {
         let now = score(&scorer, &id)?;
         now["evidence"].as_array()?.iter().find(is_the_shells).cloned()
     });

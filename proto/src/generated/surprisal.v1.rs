@@ -672,7 +672,8 @@ pub struct Score {
     /// When the window behind the score was completed. Absent: unscored.
     #[prost(message, optional, tag = "13")]
     pub scored_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// Most surprising windows of the recent past, most surprising first; at most 3. Empty: unscored.
+    /// Most surprising windows of the recent past, most surprising first; at most 3. Of about equal ones such as are of
+    /// different processes and threads. Empty: unscored.
     #[prost(message, repeated, tag = "14")]
     pub evidence: ::prost::alloc::vec::Vec<Evidence>,
     /// Highest score since the container was first seen, nats a call. Absent: never scored.
@@ -712,11 +713,12 @@ pub struct Evidence {
     /// Calls in the window.
     #[prost(uint32, tag = "7")]
     pub calls: u32,
-    /// The most surprising calls, most surprising first; at most 5.
+    /// The most surprising calls, no call twice, most surprising first; of about equal ones first what changes what a process
+    /// is or can do. At most 5.
     #[prost(message, repeated, tag = "8")]
     pub surprises: ::prost::alloc::vec::Vec<Surprise>,
 }
-/// One surprising call.
+/// One surprising call; of a call that was made several times, the first where it was most surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Surprise {
     /// The call, by name ("execve"), with its argument class in words where it has one ("openat (write, create)").
@@ -737,12 +739,18 @@ pub struct Surprise {
     /// The calls directly before it, oldest first; at most 8.
     #[prost(string, repeated, tag = "6")]
     pub after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// What the model expected instead, likeliest first; at most 3.
+    /// What the model expected instead, likeliest first; at most 3. Empty: it was asked only of the window's 24 most surprising calls.
     #[prost(message, repeated, tag = "7")]
     pub expected: ::prost::alloc::vec::Vec<Expected>,
     /// The call never occurred in the profile's training data.
     #[prost(bool, tag = "8")]
     pub never_seen: bool,
+    /// How often this call was made in the window and was about as surprising, at least 1.
+    #[prost(uint32, tag = "9")]
+    pub times: u32,
+    /// What the call does, where it changes what a process is or can do ("runs another program"). Empty: it does not.
+    #[prost(string, tag = "10")]
+    pub effect: ::prost::alloc::string::String,
 }
 /// A call that the model expected.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1327,6 +1335,19 @@ pub struct Profile {
     /// Image that the training data came from. Empty: not known.
     #[prost(string, tag = "14")]
     pub image: ::prost::alloc::string::String,
+    /// What the budget stands on: "measured", "extrapolated", "too little data", "cannot be kept" (see promise in the README).
+    /// Empty: not known, the profile was made by an older version.
+    #[prost(string, tag = "15")]
+    pub promise: ::prost::alloc::string::String,
+    /// Held-out container-days behind it.
+    #[prost(double, tag = "16")]
+    pub held_out_container_days: f64,
+    /// False alarms per container-day that the held-out windows do not rule out, with 95 % confidence. Absent: not known.
+    #[prost(double, optional, tag = "17")]
+    pub false_alarms_at_most: ::core::option::Option<f64>,
+    /// Alerts for each window above a high threshold, above 0 to 1: windows that follow each other closely are one alert. Absent: not known.
+    #[prost(double, optional, tag = "18")]
+    pub extremal_index: ::core::option::Option<f64>,
 }
 /// A point of the distribution of held-out window scores.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

@@ -77,7 +77,7 @@ pub struct Evidence {
     pub calls: u32,
     /// Number of the first call in its thread.
     pub first_sequence: u64,
-    /// Most surprising first.
+    /// Most surprising first, of about equal ones what changes what a process is or can do; no call twice.
     pub surprises: Vec<Surprise>,
 }
 
@@ -94,6 +94,10 @@ pub struct Surprise {
     pub surprisal: f64,
     /// Not in the training data.
     pub never_seen: bool,
+    /// How often it was made in the window and was as surprising.
+    pub times: u32,
+    /// What it does ("runs another program"); empty: nothing that changes what a process is or can do.
+    pub effect: String,
     /// The calls before, oldest first.
     pub after: Vec<String>,
     /// Likeliest first.
@@ -244,6 +248,8 @@ impl From<&v1::Surprise> for Surprise {
             probability: s.probability,
             surprisal: s.surprisal,
             never_seen: s.never_seen,
+            times: s.times,
+            effect: s.effect.clone(),
             after: s.after.clone(),
             expected: expected.collect(),
         }

@@ -117,8 +117,11 @@ fn evidence(e: &v1::Evidence) -> String {
         time(e.at.as_ref()).unwrap_or_else(|| "-".to_owned())
     );
     for s in &e.surprises {
+        let times = if s.times > 1 { format!(" ×{}", s.times) } else { String::new() };
+        let effect = if s.effect.is_empty() { String::new() } else { format!(": {}", clean(&s.effect)) };
         let never = if s.never_seen { ", never seen in training" } else { "" };
-        let _ = writeln!(text, "  {:>6.2} nats  {}  (p = {:.1e}{never})", s.surprisal, clean(&s.call), s.probability);
+        let _ =
+            writeln!(text, "  {:>6.2} nats  {}{times}{effect}  (p = {:.1e}{never})", s.surprisal, clean(&s.call), s.probability);
         let after: Vec<_> = s.after.iter().skip(s.after.len().saturating_sub(AFTER)).map(|c| clean(c)).collect();
         let expected: Vec<_> = s.expected.iter().map(|x| format!("{} {:.0}%", clean(&x.call), x.probability * 100.0)).collect();
         if !after.is_empty() {
@@ -226,5 +229,42 @@ mod tests {
         assert_eq!(words[0][..6], ["NAMESPACE", "POD", "CONTAINER", "ID", "NODE", "VERDICT"]);
         assert_eq!(words[1][3..8], ["0123456789ab", "n", "anomalous", "3.250", "2.000"]);
         assert_eq!(words[2][3..8], ["b", "n", "normal", "0.500", "2.000"]);
+    }
+
+    #[test]
+    fn evidence_is_read_from_left_to_right() {
+        let surprise = v1::Surprise {
+            call: "execve".into(),
+            probability: 2e-6,
+            surprisal: 13.122,
+            after: ["fork", "a", "b", "c", "setsid"].map(String::from).to_vec(),
+            expected: vec![v1::Expected { call: "close".into(), probability: 0.97 }],
+            never_seen: true,
+            times: 3,
+            effect: "runs another program".into(),
+            ..v1::Surprise::default()
+        };
+        let plain = v1::Surprise { call: "read".into(), probability: 0.5, surprisal: 0.693, times: 1, ..v1::Surprise::default() };
+        let window = v1::Evidence {
+            tgid: 10,
+            tid: 11,
+            process: "bash".into(),
+            score: 6.25,
+            calls: 40,
+            surprises: vec![surprise, plain],
+            ..v1::Evidence::default()
+        };
+        let text = score(&v1::Score { evidence: vec![window], ..v1::Score::default() });
+        let shown: Vec<_> = text.lines().skip_while(|l| !l.starts_with("6.250")).collect();
+        assert_eq!(
+            shown,
+            [
+                "6.250 nats/call: process bash (pid 10, tid 11), 40 calls from number 0 at -",
+                "   13.12 nats  execve ×3: runs another program  (p = 2.0e-6, never seen in training)",
+                "               after a, b, c, setsid",
+                "               expected close 97%",
+                "    0.69 nats  read  (p = 5.0e-1)",
+            ]
+        );
     }
 }

@@ -4,9 +4,10 @@
 
 use super::{Key, Registry, entry::Entry};
 use crate::profile::timestamp;
-use crate::score::RECENT;
-use crate::verdict::Verdict;
+use crate::score::{EVIDENCE, RECENT};
+use crate::verdict::{self, Verdict};
 use crate::vocab::hex;
+use std::sync::Arc;
 use surprisal_proto::v1;
 
 /// Rows of a page: if not said, and at most.
@@ -87,7 +88,8 @@ impl Registry {
         let judge = entry.workload.as_ref().and_then(|w| self.judges.get(w.as_ref()));
         let verdict = entry.verdict(judge);
         let scored = !matches!(verdict, Verdict::Unscored(_));
-        let top = if scored { entry.recent.top() } else { Vec::new() };
+        let kept = if scored { entry.recent.kept().collect() } else { Vec::new() };
+        let top = verdict::different(kept, EVIDENCE, |shown| (Arc::clone(&shown.process), shown.thread));
         let evidence = top.iter().map(|(_, shown)| v1::Evidence {
             tgid: shown.thread.tgid,
             tid: shown.thread.tid,

@@ -8,7 +8,7 @@
 
 use super::{Encoded, Judged, LanguageModel, ModelError, Position, Sizes};
 use crate::profile::weights::{self, TensorData};
-use crate::verdict::{EXPECTED, SURPRISES};
+use crate::verdict::{CANDIDATES, EXPECTED};
 use crate::vocab::{PAD, UNKNOWN};
 use std::collections::BTreeMap;
 use tch::nn::{self, OptimizerConfig};
@@ -116,7 +116,7 @@ impl Lstm {
         let nll = nll.f_add(&unseen)?;
         // No surprisal is negative: with 1 added, context and padding (0) sort last.
         let scored = nll.f_add_scalar(1.0)?.f_mul(&batch.scored)?;
-        let top = (SURPRISES as i64).min(batch.length);
+        let top = (CANDIDATES as i64).min(batch.length);
         let (_, at) = scored.f_topk(top, 1, true, true)?;
         let classes = logits.size()[2];
         let wide = at.f_unsqueeze(2)?.f_expand([-1, -1, classes], false)?;
@@ -287,7 +287,7 @@ mod tests {
             let alone = &model.judge(std::slice::from_ref(window)).expect("judges")[0];
             close(&alone.nll, &judged.nll);
             assert_eq!(judged.nll.len(), window.targets.len() - window.scored_from);
-            assert!(judged.top.len() == judged.nll.len().min(SURPRISES));
+            assert!(judged.top.len() == judged.nll.len().min(CANDIDATES));
             let top: Vec<_> = judged.top.iter().map(|p| judged.nll[p.index]).collect();
             assert!(top.is_sorted_by(|a, b| a >= b), "{top:?}");
             let highest = judged.nll.iter().copied().fold(f32::MIN, f32::max);

@@ -2,6 +2,8 @@
 //!
 //! In: arguments and the environment. Out: a [`Command`] and its settings. Never: an action.
 
+use crate::evaluate::dataset::{Abi, Traces};
+use crate::evaluate::methods::Name;
 use crate::threshold::Threshold;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -37,6 +39,8 @@ pub enum Command {
     Serve(Serve),
     /// Make a profile of each workload in recordings of normal behaviour
     Train(Train),
+    /// Compare methods on a data set of traces or recordings with attacks
+    Evaluate(Evaluate),
     /// Ask for the scores of containers
     Scores {
         /// What to ask
@@ -116,6 +120,94 @@ pub struct Train {
     /// Recordings, in the order of time
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, Args)]
+#[command(after_long_help = DATA_SETS)]
+pub struct Evaluate {
+    /// Folder of the data set
+    #[arg(value_name = "DATA")]
+    pub data: PathBuf,
+    /// What a trace is in a file of text
+    #[arg(long, value_enum, default_value_t = Traces::Line)]
+    pub traces: Traces,
+    /// Numbering of calls in files of text
+    #[arg(long, value_enum, default_value_t = Abi::X86_64)]
+    pub abi: Abi,
+    /// Only this workload of recordings [default: the only one there is]
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
+    /// Only these methods, in this order [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub methods: Vec<Name>,
+    /// The labelled, cross-validated protocol too, with this many folds
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub labelled_folds: Option<u16>,
+    /// Identical traces stay in one fold
+    #[arg(long, requires = "labelled_folds")]
+    pub group_duplicates: bool,
+    /// Go on although files or traces are both trained on and judged
+    #[arg(long)]
+    pub allow_leakage: bool,
+    /// Share of held-out normal items that may lie above the threshold
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    pub fpr: f64,
+    /// Judge by the fit that the threshold was chosen with, instead of one with all of normal-train
+    #[arg(long)]
+    pub one_fit: bool,
+    /// Resamples of the AUC's interval; 0: none
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub bootstrap: u32,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Cores that one operation of the model may use
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u16,
+    /// How tables look
+    #[arg(short, long, value_enum, default_value_t = Tables::Table)]
+    pub output: Tables,
+    /// Write all figures as JSON; `-`: to standard output, instead of tables
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write every score, tab-separated
+    #[arg(long, value_name = "FILE")]
+    pub save_scores: Option<PathBuf>,
+    /// Say in the JSON how long each method took: it then differs from run to run
+    #[arg(long)]
+    pub timings: bool,
+}
+
+/// How the tables of `evaluate` look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tables {
+    /// For a terminal.
+    Table,
+    /// For a document.
+    Markdown,
+}
+
+const DATA_SETS: &str = "\
+A data set is a folder with normal-train, normal-test and attack, each a folder or one file of that name:
+
+  Traces: *.txt, a trace a line (or a file: --traces file). Calls are numbers or names, parted by blanks
+  or commas; lines that begin with # are comments. Below attack, a folder or else the file's name is the
+  attack's family: attack/Hydra_FTP_1/a.txt, attack/Hydra_FTP.txt.
+
+  Recordings: *.jsonl or *.jsonl.zst, as the agent writes them. Beside attack/NAME.jsonl[.zst] lies
+  NAME.attacks.json: {\"attacks\":[{\"family\":\"sqlmap\",\"from\":TIME,\"to\":TIME,\"container\":ID}]} with times as in
+  RFC 3339; without a container all of the recording's are attacked. What lies outside is normal.
+
+Protocols: normal-only (fitted on normal-train) and, with --labelled-folds, labelled-cv. The threshold of
+normal-only is chosen on the last fifth of normal-train, never on what is judged.
+
+Exit codes: 1 a method failed (the others are reported); 65 a bad data set, or leakage: the same file or
+trace is trained on and judged; 78 a method needs libtorch.";
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_source| format!("{text:?} is no number"))?;
+    if (0.0..1.0).contains(&share) { Ok(share) } else { Err("a share is at least 0 and less than 1".to_owned()) }
 }
 
 /// Which scorer is asked, and how the answer looks.
@@ -245,6 +337,7 @@ mod tests {
         for line in [
             "s serve --profiles d --listen 127.0.0.1:0 --threshold 2.5",
             "s train --profiles d r.jsonl q.jsonl --workload a/b/c",
+            "s evaluate d --methods stide,lstm --labelled-folds 3 --group-duplicates --fpr 0.05 --abi i386 --json -",
             "s scores list --namespace n --verdict anomalous --min-score 1.5 -o json",
             "s profile show a/b/c",
             "s profile threshold a/b/c --set 3",
@@ -258,6 +351,11 @@ mod tests {
             "s serve --listen here",
             "s train --profiles d",
             "s train --profiles d --hidden 0 r",
+            "s evaluate",
+            "s evaluate d --methods strange",
+            "s evaluate d --fpr 1",
+            "s evaluate d --labelled-folds 1",
+            "s evaluate d --group-duplicates",
             "s profile threshold --set 3",
             "s profile threshold a/b/c",
             "s profile threshold a/b/c --set 3 --clear",

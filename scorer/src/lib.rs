@@ -4,6 +4,7 @@
 //! what is said of them; [`window`] cuts threads; [`vocab`] and [`model`] say how likely each call was;
 //! [`inference`] owns the models; [`score`], [`threshold`] and [`verdict`] judge; [`query`] and [`profiles`]
 //! answer. [`train`] makes a [`profile`] from recordings. [`client`] asks from the command line.
+//! [`evaluate`] compares it all with each [`baseline`] on data sets with attacks.
 //!
 //! **Invariant:** every map is bounded, and what is dropped is counted in [`metrics`].
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod containers;
+pub mod evaluate;
 pub mod inference;
 pub mod ingest;
 pub mod metrics;

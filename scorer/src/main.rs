@@ -28,6 +28,7 @@ fn dispatch(command: Command) -> Result<(), run::Error> {
     match command {
         Command::Serve(args) => run::serve(args),
         Command::Train(args) => run::train(args),
+        Command::Evaluate(args) => run::evaluate(args, &mut io::stdout()),
         Command::Scores { command } => run::ask(client::scores(command, &mut io::stdout())),
         Command::Profile { command } => run::ask(client::profile(command, &mut io::stdout())),
     }

@@ -6,8 +6,13 @@ use crate::app::AppError;
 use crate::cli;
 use crate::client::ClientError;
 use crate::config::{Config, ConfigError, Settings};
+use crate::evaluate::methods::Name;
+use crate::evaluate::report::{Outcome, Style};
+use crate::evaluate::{self, EvaluateError};
 use crate::profile::ProfileError;
-use crate::train::{TrainError, corpus::CorpusError};
+use crate::train::{TrainError, corpus::CorpusError, progress::Progress};
+use std::io::Write;
+use std::path::Path;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,21 @@ pub enum Error {
     /// Serving failed.
     #[error(transparent)]
     App(#[from] AppError),
+    /// Nothing could be judged.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A method failed, and the others did not.
+    #[error("methods failed: {0}")]
+    Methods(String),
+    /// Figures could not be written.
+    #[error("writing {what}")]
+    Write {
+        /// What they were written to.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Asking failed.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -48,6 +68,7 @@ impl Error {
             Self::Config(_) | Self::Client(ClientError::Url(_)) => 64,
             Self::Recording(_)
             | Self::Nothing(_)
+            | Self::Evaluate(_)
             | Self::Train(TrainError::TooFew { .. })
             | Self::App(AppError::Profiles(ProfileError::Inconsistent(_) | ProfileError::Damaged(_))) => 65,
             Self::Client(ClientError::Unreachable { .. } | ClientError::Gone { .. }) => 69,
@@ -58,7 +79,7 @@ impl Error {
 
     /// Whoever read the answer has gone.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Client(ClientError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Client(ClientError::Write(e)) | Self::Write { source: e, .. } if e.kind() == std::io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -71,6 +92,63 @@ pub fn ask(question: impl Future<Output = Result<(), ClientError>>) -> Result<()
 fn config(args: &cli::Serve) -> Result<Config, ConfigError> {
     let flags = Settings { listen: args.listen, profiles: args.profiles.clone(), threshold: args.threshold, admin: args.admin };
     Config::load(args.config.as_deref(), flags)
+}
+
+/// `evaluate`.
+#[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
+pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
+    let names = if args.methods.is_empty() { Name::all() } else { args.methods.clone() };
+    if cfg!(not(feature = "tch")) && args.methods.iter().any(|n| matches!(n, Name::Ours(_))) {
+        return Err(Error::NoTorch("evaluate --methods surprisal,lstm"));
+    }
+    #[cfg(feature = "tch")]
+    with_torch::prepare(args.threads);
+    let reading = evaluate::Reading { abi: args.abi, traces: args.traces, workload: args.workload.clone() };
+    let options = evaluate::Options {
+        figures: evaluate::figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.seed },
+        one_fit: args.one_fit,
+        folds: args.labelled_folds.map(usize::from),
+        group_duplicates: args.group_duplicates,
+        allow_leakage: args.allow_leakage,
+        timings: args.timings,
+        seed: args.seed,
+    };
+    let data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
+    let fitters: Vec<_> = names.into_iter().map(Name::fitter).collect();
+    let path = args.data.display().to_string();
+    let (report, said) = evaluate::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;
+    if let Some(file) = &args.save_scores {
+        write_file(file, |to| evaluate::scores::write(&data, &said, to))?;
+    }
+    let json = report.json().map_err(|e| Error::Write { what: "JSON".to_owned(), source: e.into() })?;
+    let to_stdout = |out: &mut dyn Write, text: &str| {
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        written.map_err(|source| Error::Write { what: "standard output".to_owned(), source })
+    };
+    match args.json.as_deref() {
+        Some(file) if file == Path::new("-") => to_stdout(out, &json)?,
+        file => {
+            if let Some(file) = file {
+                write_file(file, |to| to.write_all(json.as_bytes()))?;
+            }
+            let style = if args.output == cli::Tables::Markdown { Style::Markdown } else { Style::Plain };
+            to_stdout(out, &report.tables(style))?;
+        }
+    }
+    let failed: Vec<_> = report.protocols.values().flatten().filter(|(_, o)| matches!(o, Outcome::Failed { .. })).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Methods(failed.into_iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")))
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
+    let written = std::fs::File::create(path).and_then(|file| {
+        let mut file = std::io::BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|source| Error::Write { what: path.display().to_string(), source })
 }
 
 /// `serve`, in a binary without libtorch: the configuration is still checked.
@@ -143,6 +221,12 @@ mod with_torch {
         // A connection that does not end must not hold the process.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         end
+    }
+
+    /// Before `evaluate` uses the model.
+    pub(super) fn prepare(threads: u16) {
+        wait_passively();
+        lstm::set_threads(threads);
     }
 
     /// `train`.

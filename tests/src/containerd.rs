@@ -111,6 +111,10 @@ impl Containerd {
     pub fn run(&self, run: &Run) -> Result<Container> {
         let pid_file = self.inner.scratch.path().join(format!("{}.pid", run.id));
         let log = self.inner.scratch.path().join("logs").join(&run.id);
+        // An earlier container of this id may have left one, to which the shim would append.
+        if log.exists() {
+            fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
+        }
         let mut command = self.ctr_command(&["run", "--detach"]);
         command.arg("--log-uri").arg(format!("file://{}", log.display())).arg("--pid-file").arg(&pid_file);
         run.add_to(&mut command);

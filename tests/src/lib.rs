@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod attacks;
 pub mod containerd;
 pub mod daemon;
 pub mod images;

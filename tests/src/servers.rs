@@ -4,9 +4,11 @@
 //! what it said. Never: traffic outside that namespace; a load inside the server's own container, where it would be recorded.
 
 pub mod mariadb;
+pub mod nginx;
 pub mod webapp;
 
 pub use mariadb::{Mariadb, Slap};
+pub use nginx::Nginx;
 pub use webapp::WebApp;
 
 use crate::{Container, wait::try_wait_for};

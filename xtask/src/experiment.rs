@@ -4,6 +4,7 @@
 //! anything by looking at an attack; passes or fails by a figure.
 
 mod adfa_ld;
+mod attacks;
 
 use anyhow::Result;
 
@@ -18,10 +19,13 @@ pub(crate) struct Args {
 enum What {
     /// All methods on ADFA-LD, normal-only and labelled, beside what Cosmos printed
     AdfaLd(adfa_ld::Args),
+    /// Attacks on servers in containers: seen or not, how soon, by what, and false alarms; needs root
+    Attacks(attacks::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::AdfaLd(args) => adfa_ld::run(args),
+        What::Attacks(args) => attacks::run(args),
     }
 }

@@ -1,0 +1,311 @@
+//! `xtask experiment attacks`: is each attack of the suite seen, how soon, by what, and how often is there an alarm without one?
+//!
+//! In: which scenarios, how long is learned and watched. Out: a table on stdout, progress on stderr and, with `--json`,
+//! the same figures in a file. Never: chooses anything by what an attack looks like; passes or fails by a figure.
+//!
+//! All servers run at once under their own load, on one containerd, agent and scorer. Each is learned for `--learn` seconds,
+//! then left alone for `--normal` seconds, then attacked; while one calms down, another is attacked.
+
+use crate::{
+    build_ebpf,
+    setup::{self, Part},
+    shell,
+};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use surprisal_e2e::{
+    Containerd,
+    attacks::{Measured, Range, SCENARIOS, SERVERS, Scenario, range, range::Normal, target},
+};
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write the figures there too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only these scenarios, by name or as server/name
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these servers
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(SERVERS))]
+    server: Vec<String>,
+    /// Keep the recordings, with the times of the attacks, in this directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Seconds of each server's own load to learn from
+    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u32).range(10..=3600))]
+    learn: u32,
+    /// Seconds that all are left alone before the first attack
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=86400))]
+    normal: u32,
+    /// List the scenarios and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Use agent and scorer as they were built, without setting up or building
+    #[arg(long)]
+    no_build: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let scenarios = choose(args)?;
+    if args.list {
+        for s in &scenarios {
+            println!("{:<24} {:<10} {}: {}", full_name(s), s.technique, s.entry, s.what);
+        }
+        return Ok(());
+    }
+    if !args.no_build {
+        setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
+        build_ebpf::build()?;
+        let mut cargo = shell::cargo();
+        cargo.args(["build", "--locked", "-p", "surprisal-agent", "-p", "surprisal-scorer"]);
+        shell::run(cargo.args(["--features", "surprisal-scorer/tch"]))?;
+    }
+    let begin = Instant::now();
+    let (measured, normal) = experiment(args, &scenarios)?;
+    let rate = Rate::of(&normal);
+    print(&measured, &normal, &rate);
+    eprintln!("{:.0} s in all", begin.elapsed().as_secs_f64());
+    if let Some(path) = &args.json {
+        let figures = figures(args, &measured, &normal, &rate);
+        fs::write(path, format!("{figures:#}\n")).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn full_name(scenario: &Scenario) -> String {
+    format!("{}/{}", scenario.server, scenario.name)
+}
+
+/// The scenarios that were asked for, in turns of servers: what one server needs to calm down, others are attacked in.
+fn choose(args: &Args) -> Result<Vec<&'static Scenario>> {
+    let named = |s: &Scenario, name: &str| s.name == name || full_name(s) == name;
+    for name in &args.only {
+        ensure!(SCENARIOS.iter().any(|s| named(s, name)), "there is no scenario {name:?}; --list shows all");
+    }
+    let mut by_server: BTreeMap<&str, Vec<&Scenario>> = BTreeMap::new();
+    for scenario in SCENARIOS {
+        let wanted = args.only.is_empty() || args.only.iter().any(|name| named(scenario, name));
+        if wanted && (args.server.is_empty() || args.server.iter().any(|s| s == scenario.server)) {
+            by_server.entry(scenario.server).or_default().push(scenario);
+        }
+    }
+    let rounds = by_server.values().map(Vec::len).max().unwrap_or(0);
+    let chosen: Vec<_> = (0..rounds).flat_map(|i| by_server.values().filter_map(move |s| s.get(i).copied())).collect();
+    ensure!(!chosen.is_empty(), "no scenario is left: --only and --server exclude each other");
+    Ok(chosen)
+}
+
+fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measured>, Vec<Normal>)> {
+    let names: Vec<_> = SERVERS.into_iter().filter(|name| scenarios.iter().any(|s| s.server == *name)).collect();
+    let begin = Instant::now();
+    let say = |text: &str| eprintln!("{:>5.0} s  {text}", begin.elapsed().as_secs_f64());
+    let containerd = Containerd::start()?;
+    say(&format!("starting {} and their clients", names.join(", ")));
+    let targets = target::start(&containerd, &names)?;
+    let scratch = containerd.scratch().path();
+    let (recording, live) = range::recordings(scratch);
+    say(&format!("recording their normal load for {} s", args.learn));
+    range::record(&containerd, &targets, Duration::from_secs(args.learn.into()), &recording)?;
+    say("training");
+    let profiles = scratch.join("profiles");
+    range::train(&profiles, &recording)?;
+    let mut range = Range::start(&containerd, &targets, &profiles, &live)?;
+    say(&format!("watching them for {} s", args.normal));
+    range.rest(Duration::from_secs(args.normal.into()))?;
+    for n in range.normal(&targets) {
+        say(&format!(
+            "{}: {} alarms in {:.0} s; highest {:.2} of {:.2} nats ({})",
+            n.server,
+            n.alarms,
+            n.time.as_secs_f64(),
+            n.highest,
+            n.threshold,
+            n.highest_call
+        ));
+    }
+    let mut measured = Vec::new();
+    for scenario in scenarios {
+        let target = targets.iter().find(|t| t.name == scenario.server).context("a server for each scenario")?;
+        let m = range.attack(scenario, target, scratch)?;
+        say(&format!("{}: {}", full_name(scenario), outcome(&m)));
+        if !m.why_not.is_empty() {
+            say(&m.why_not);
+        }
+        measured.push(m);
+    }
+    let normal = range.normal(&targets);
+    range.end()?;
+    if let Some(dir) = &args.keep {
+        keep(dir, &[&recording, &live], &measured, &targets)?;
+    }
+    Ok((measured, normal))
+}
+
+fn keep(dir: &Path, files: &[&Path], measured: &[Measured], targets: &[target::Target]) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    for file in files {
+        let to = dir.join(file.file_name().context("a recording has a name")?);
+        fs::copy(file, &to).with_context(|| format!("copying to {}", to.display()))?;
+    }
+    let container = |name: &str| targets.iter().find(|t| t.name == name).map(|t| t.server.id().to_owned());
+    let times: Vec<_> = measured
+        .iter()
+        .map(|m| {
+            let s = m.scenario;
+            let (from, to) = (unix_ns(m.span.0), unix_ns(m.span.1));
+            json!({ "name": s.name, "server": s.server, "container": container(s.server), "from_ns": from, "to_ns": to })
+        })
+        .collect();
+    let path = dir.join("attacks.json");
+    fs::write(&path, format!("{:#}\n", json!({ "attacks": times }))).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Nanoseconds since the Unix epoch, as recordings have them.
+fn unix_ns(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+}
+
+fn outcome(m: &Measured) -> String {
+    let verdict = match m.verdict_after {
+        Some(after) => format!("verdict after {:.1} s", after.as_secs_f64()),
+        None if m.why_not.is_empty() => "MISSED".to_owned(),
+        None => "failed".to_owned(),
+    };
+    format!("{verdict}; {:.2} of {:.2} nats, {}: {}", m.score, m.threshold, m.top_process, m.top_call)
+}
+
+/// False alarms a container-day.
+struct Rate {
+    alarms: u32,
+    hours: f64,
+}
+
+impl Rate {
+    fn of(normal: &[Normal]) -> Self {
+        let seconds: f64 = normal.iter().map(|n| n.time.as_secs_f64()).sum();
+        Self { alarms: normal.iter().map(|n| n.alarms).sum(), hours: seconds / 3600.0 }
+    }
+
+    /// Alarms seen over the time that was watched, with no assumption but that the rest of the day is like it.
+    fn per_day(&self) -> f64 {
+        f64::from(self.alarms) / self.hours * 24.0
+    }
+
+    /// The rate that would show so few alarms in one of twenty such experiments.
+    fn upper(&self) -> f64 {
+        poisson_upper(self.alarms) / self.hours * 24.0
+    }
+}
+
+/// One-sided upper 95 % bound of a Poisson mean when `n` events were seen: 3.0 for none.
+fn poisson_upper(n: u32) -> f64 {
+    // P(at most n) falls as the mean grows.
+    let at_most = |mean: f64| {
+        let mut term = (-mean).exp();
+        let mut sum = term;
+        for k in 1..=n {
+            term *= mean / f64::from(k);
+            sum += term;
+        }
+        sum
+    };
+    let (mut low, mut high) = (0.0, 10.0 + 3.0 * f64::from(n));
+    for _ in 0..100 {
+        let middle = f64::midpoint(low, high);
+        if at_most(middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high
+}
+
+fn print(measured: &[Measured], normal: &[Normal], rate: &Rate) {
+    println!("| server | attack | ATT&CK | way in | detected | s to verdict | score / threshold | most surprising call |");
+    println!("|---|---|---|---|---|--:|--:|---|");
+    for m in measured {
+        let s = m.scenario;
+        let detected = match (m.verdict_after, m.succeeded) {
+            (Some(_), true) => "yes",
+            (None, true) => "**no**",
+            (Some(_), false) => "yes, but it did not succeed",
+            (None, false) => "failed",
+        };
+        let after = m.verdict_after.map_or("-".to_owned(), |d| format!("{:.1}", d.as_secs_f64()));
+        println!(
+            "| {} | {} | {} | {} | {detected} | {after} | {:.2} / {:.2} | {}: {} |",
+            s.server, s.name, s.technique, s.entry, m.score, m.threshold, m.top_process, m.top_call
+        );
+    }
+    println!();
+    println!("| server | normal time, s | alarms in it | highest score / threshold | of |");
+    println!("|---|--:|--:|--:|---|");
+    for n in normal {
+        let seconds = n.time.as_secs_f64();
+        println!("| {} | {seconds:.0} | {} | {:.2} / {:.2} | {} |", n.server, n.alarms, n.highest, n.threshold, n.highest_call);
+    }
+    println!();
+    let (detected, ran) = tally(measured);
+    println!("{detected} of {ran} attacks that succeeded were detected, {} did not succeed.", measured.len() - ran);
+    println!(
+        "{} false alarms in {:.3} container-hours: {:.1} a container-day, extrapolated as they came; at most {:.0} with 95 % confidence (Poisson).",
+        rate.alarms,
+        rate.hours,
+        rate.per_day(),
+        rate.upper()
+    );
+}
+
+/// Detected, and run with success.
+fn tally(measured: &[Measured]) -> (usize, usize) {
+    let ran = measured.iter().filter(|m| m.succeeded);
+    (ran.clone().filter(|m| m.verdict_after.is_some()).count(), ran.count())
+}
+
+fn figures(args: &Args, measured: &[Measured], normal: &[Normal], rate: &Rate) -> Value {
+    let scenario = |m: &Measured| {
+        let s = m.scenario;
+        json!({
+            "name": s.name, "server": s.server, "technique": s.technique, "entry": s.entry, "what": s.what,
+            "detected": m.verdict_after.is_some(), "succeeded": m.succeeded, "why_not": m.why_not,
+            "seconds_to_verdict": m.verdict_after.map(|d| d.as_secs_f64()), "seconds": m.took.as_secs_f64(),
+            "top_call": m.top_call, "top_process": m.top_process, "score": m.score, "threshold": m.threshold,
+        })
+    };
+    let server = |n: &Normal| {
+        json!({
+            "server": n.server, "seconds": n.time.as_secs_f64(), "alarms": n.alarms,
+            "highest_score": n.highest, "highest_call": n.highest_call, "threshold": n.threshold,
+        })
+    };
+    let (detected, ran) = tally(measured);
+    json!({
+        "scenarios": measured.iter().map(scenario).collect::<Vec<_>>(),
+        "scenarios_detected": detected, "scenarios_succeeded": ran,
+        "false_alarms": rate.alarms,
+        "false_alarms_per_container_day": rate.per_day(),
+        "false_alarms_per_container_day_upper_95": rate.upper(),
+        "false_alarms_extrapolated": "alarms seen over container-time watched; upper bound of a Poisson mean",
+        "normal_container_hours": rate.hours,
+        "normal": normal.iter().map(server).collect::<Vec<_>>(),
+        "learned_seconds": args.learn,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_a_poisson_mean() {
+        // Half the 95 % quantile of chi-squared with 2(n+1) degrees of freedom.
+        for (n, expect) in [(0, 2.995_732), (1, 4.743_865), (2, 6.295_794), (10, 16.962_219)] {
+            assert!((poisson_upper(n) - expect).abs() < 1e-5, "{n}: {}", poisson_upper(n));
+        }
+    }
+}

@@ -58,7 +58,7 @@ pub trait Method {
     /// One number for each example, in order: higher is stranger, never NaN.
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64>;
 
-    /// The number from which the method itself calls an example an attack; `None` if it leaves that to a calibration,
+    /// The number above which the method itself calls an example an attack; `None` if it leaves that to a calibration,
     /// as all do that never saw an attack.
     fn decision(&self) -> Option<f64> {
         None

@@ -60,7 +60,7 @@ fn separates(kind: Kind, method: &dyn Method) -> Vec<f64> {
     let enough = if kind == Kind::DecisionTree { 0.9 } else { 0.97 };
     assert!(auc > enough, "{kind}: AUC {auc}");
     if let Some(at) = method.decision() {
-        let right = normal.iter().filter(|s| **s < at).count() + attack.iter().filter(|s| **s >= at).count();
+        let right = normal.iter().filter(|s| **s <= at).count() + attack.iter().filter(|s| **s > at).count();
         assert!(right >= 95, "{kind}: {right} of 100 on their side of {at}");
     }
     [normal, attack].concat()

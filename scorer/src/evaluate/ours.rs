@@ -1,0 +1,362 @@
+//! The project's own model as a method among others.
+//!
+//! In: examples. Out: an LSTM taught by [`crate::train::learn::teach`], as `train` teaches it, and what it says. Never: a profile,
+//! another rule for windows than the one that is served.
+//!
+//! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.
+//!
+//! - `lstm`: surprisal per call, the mean over all scored calls.
+//! - `surprisal`: the same plus the distance to the nearest known set of calls ([`NearestSet`]), which calls that an
+//!   attacker repeats cannot dilute. The distance is brought to nats: a standard deviation of it among held-out normal
+//!   examples counts as much as one of the surprisal's. One distance of 1 never counts for more than half the
+//!   surprisal of a call that training never saw.
+//!
+//! With labels, `lstm` is the difference of two LSTMs' mean surprisals: normal's less the attacks' (a log likelihood ratio
+//! per call).
+
+use super::methods::{Fitter, Ours, Unfit};
+use crate::baseline::{Example, Method, NearestSet};
+use crate::model::lstm::Lstm;
+use crate::model::{Encoded, LanguageModel as _, ModelError, Sizes};
+use crate::profile::weights::{self, WeightsError};
+use crate::score;
+use crate::train::corpus::Piece;
+use crate::train::learn::teach;
+use crate::train::progress::Progress;
+use crate::train::select::{distinct, draw, select};
+use crate::train::{Options, UNKNOWN_SHARE};
+use crate::vocab::Vocabulary;
+use crate::window::{CALLS, CONTEXT, Cut, Cutter, Run, Window};
+use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use surprisal_proto::token::Token;
+
+/// Of the examples, in this many stretches, every fifth is held out; as [`crate::train::split`] does.
+const STRETCHES: usize = 20;
+const EVERY: usize = 5;
+const HELD: usize = 3;
+/// Held-out windows at most.
+const HELD_WINDOWS: usize = 8_192;
+/// Different windows judged at once.
+const BATCH: usize = 4_096;
+/// Fits that are remembered, so that two methods that share a model train it once.
+const REMEMBERED: usize = 4;
+
+/// How the model is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// Sizes of the model.
+    pub sizes: Sizes,
+    /// Different windows trained on at most.
+    pub max_windows: usize,
+    /// Passes at most; 0: as `train` would.
+    pub epochs: u32,
+    /// Cores one operation may use.
+    pub threads: u16,
+}
+
+/// Fits one of [`Ours`].
+#[derive(Clone, Copy, Debug)]
+pub struct Trainer {
+    /// Which.
+    pub ours: Ours,
+    /// How.
+    pub how: How,
+}
+
+impl Fitter for Trainer {
+    fn key(&self) -> &str {
+        self.ours.as_str()
+    }
+
+    fn fit(&self, normal: &[Example<'_>], seed: u64, progress: &Progress) -> Result<Box<dyn Method>, Unfit> {
+        let base = remembered(normal, self.how, seed, progress)?;
+        Ok(match self.ours {
+            Ours::Lstm => Box::new(Mean(base)),
+            Ours::Surprisal => Box::new(Combined { sets: NearestSet::fit(normal), base }),
+        })
+    }
+
+    fn fit_labelled(
+        &self,
+        normal: &[Example<'_>],
+        attack: &[Example<'_>],
+        seed: u64,
+        progress: &Progress,
+    ) -> Result<Box<dyn Method>, Unfit> {
+        let (normal, attack) =
+            (remembered(normal, self.how, seed, progress)?, remembered(attack, self.how, seed, progress)?);
+        Ok(Box::new(Ratio { normal, attack }))
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Unfit {
+    Unfit::Failed(Box::new(error))
+}
+
+thread_local! {
+    static FITS: RefCell<Vec<([u8; 32], Rc<Base>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Trains, unless the same was trained a moment ago.
+fn remembered(examples: &[Example<'_>], how: How, seed: u64, progress: &Progress) -> Result<Rc<Base>, Unfit> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{how:?} {seed} {}", examples.len()).as_bytes());
+    for e in examples {
+        hash.update([u8::from(e.from_start)]);
+        hash.update((e.context as u64).to_le_bytes());
+        hash.update((e.calls.len() as u64).to_le_bytes());
+        for call in e.calls {
+            hash.update(call.0.to_le_bytes());
+        }
+    }
+    let key: [u8; 32] = hash.finalize().into();
+    let known = FITS.with_borrow(|fits| fits.iter().find(|(k, _)| *k == key).map(|(_, base)| Rc::clone(base)));
+    if let Some(base) = known {
+        return Ok(base);
+    }
+    let base = Rc::new(Base::fit(examples, how, seed, progress).map_err(failed)?);
+    FITS.with_borrow_mut(|fits| {
+        if fits.len() >= REMEMBERED {
+            fits.remove(0);
+        }
+        fits.push((key, Rc::clone(&base)));
+    });
+    Ok(base)
+}
+
+/// The model could not be made.
+#[derive(Debug, thiserror::Error)]
+enum BaseError {
+    #[error("training")]
+    Model(#[from] ModelError),
+    #[error("weights")]
+    Weights(#[from] WeightsError),
+}
+
+/// A trained model, and what scales its answers.
+struct Base {
+    model: Lstm,
+    vocabulary: Vocabulary,
+    /// Nats that a distance of 1 counts for.
+    nats_per_distance: f64,
+}
+
+impl Base {
+    fn fit(examples: &[Example<'_>], how: How, seed: u64, progress: &Progress) -> Result<Self, BaseError> {
+        let is_held = |n: usize| n * STRETCHES / examples.len().max(1) % EVERY == HELD;
+        let mut pieces = Vec::new();
+        let mut chosen = [Vec::new(), Vec::new()];
+        for (n, example) in examples.iter().enumerate() {
+            for window in windows(example) {
+                chosen[usize::from(is_held(n))].push(pieces.len());
+                pieces.push(Piece { container: n as u32, window });
+            }
+        }
+        let options = Options {
+            sizes: how.sizes,
+            max_windows: how.max_windows,
+            epochs: how.epochs,
+            budget: 1.0,
+            seed,
+            threads: how.threads,
+        };
+        let (train, left) = select(&pieces, distinct(&pieces, &chosen[0]), how.max_windows, seed);
+        let held = draw(distinct(&pieces, &chosen[1]), HELD_WINDOWS, seed);
+        let calls = train.iter().flat_map(|w| w.window.context.iter().chain(&w.window.calls));
+        let vocabulary = Vocabulary::new(calls.copied());
+        progress.line(&format!(
+            "lstm: {} examples, {} different windows trained on ({left} sampled out), {} held out, {} tokens",
+            examples.len(),
+            train.len(),
+            held.len(),
+            vocabulary.tokens().len()
+        ));
+        // With too little to hold out, training surprisal says when to stop.
+        let judged = if held.is_empty() { &train } else { &held };
+        let taught = teach(&train, judged, &vocabulary, options, progress)?;
+        let bytes = weights::write(&taught.weights, &vocabulary.checksum())?;
+        let model = Lstm::load(&bytes, how.sizes, vocabulary.classes(), vocabulary.unseen())?;
+        let mut base = Self { model, vocabulary, nats_per_distance: 0.0 };
+
+        let part = |held: bool| -> Vec<Example<'_>> {
+            examples.iter().enumerate().filter(|(n, _)| is_held(*n) == held).map(|(_, e)| *e).collect()
+        };
+        let held_out = part(true);
+        let distances = NearestSet::fit(&part(false)).score(&held_out);
+        let unseen = (base.vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
+        base.nats_per_distance = nats_per_distance(&base.means(&held_out), &distances, unseen / 2.0);
+        Ok(base)
+    }
+
+    /// Mean surprisal of each example, nats a call.
+    fn means(&self, examples: &[Example<'_>]) -> Vec<f64> {
+        let mut at: HashMap<Encoded, usize> = HashMap::new();
+        let mut different: Vec<Encoded> = Vec::new();
+        let mut parts: Vec<Vec<usize>> = Vec::with_capacity(examples.len());
+        for example in examples {
+            let mut part = Vec::new();
+            for window in windows(example) {
+                let encoded = Encoded::new(&window, &self.vocabulary);
+                part.push(*at.entry(encoded).or_insert_with_key(|encoded| {
+                    different.push(encoded.clone());
+                    different.len() - 1
+                }));
+            }
+            parts.push(part);
+        }
+        let mut said: Vec<(f64, usize)> = Vec::with_capacity(different.len());
+        for batch in different.chunks(BATCH) {
+            match self.model.judge(batch) {
+                Ok(judged) => said.extend(judged.iter().map(|j| (total(&j.nll), j.nll.len()))),
+                // What cannot be computed is as strange as can be, and shows in every figure.
+                Err(_) => said.extend(batch.iter().map(|b| (f64::INFINITY, b.scored().len()))),
+            }
+        }
+        let mean = |part: &Vec<usize>| {
+            let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| (sum + said[*i].0, n + said[*i].1));
+            sum / n.max(crate::window::SHORTEST) as f64
+        };
+        parts.iter().map(mean).collect()
+    }
+}
+
+/// Surprisal of a window's calls together, nats.
+fn total(nll: &[f32]) -> f64 {
+    score::window(nll).nats() * nll.len().max(crate::window::SHORTEST) as f64
+}
+
+/// How many nats a distance of 1 counts for, at most `most`.
+fn nats_per_distance(surprisals: &[f64], distances: &[f64], most: f64) -> f64 {
+    let ratio = deviation(surprisals) / deviation(distances);
+    if ratio.is_finite() { ratio.min(most) } else { most }
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
+/// An example as windows: itself where it is one.
+fn windows(example: &Example<'_>) -> Vec<Window> {
+    let (context, calls) = example.calls.split_at(example.context);
+    if context.len() <= CONTEXT && calls.len() <= CALLS {
+        let one = |calls: &[Token]| Window {
+            first_sequence: 0,
+            started_ns: 0,
+            from_start: example.from_start,
+            context: context.to_vec(),
+            calls: calls.to_vec(),
+        };
+        return vec![one(calls)];
+    }
+    let mut cutter = Cutter::default();
+    let mut cuts = Vec::new();
+    cutter.push(Run { first_sequence: 0, gap: 0, started_ns: 0, calls: example.calls, last: true }, &mut cuts);
+    let whole = |cut| if let Cut::Window(window) = cut { Some(window) } else { None };
+    cuts.into_iter().filter_map(whole).collect()
+}
+
+/// `lstm`.
+struct Mean(Rc<Base>);
+
+impl Method for Mean {
+    fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
+        self.0.means(examples)
+    }
+}
+
+/// `surprisal`.
+struct Combined {
+    base: Rc<Base>,
+    sets: NearestSet,
+}
+
+impl Method for Combined {
+    fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
+        let distances = self.sets.score(examples);
+        let weight = self.base.nats_per_distance;
+        self.base.means(examples).into_iter().zip(distances).map(|(mean, distance)| mean + weight * distance).collect()
+    }
+}
+
+/// `lstm` with labels.
+struct Ratio {
+    normal: Rc<Base>,
+    attack: Rc<Base>,
+}
+
+impl Method for Ratio {
+    fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
+        self.normal.means(examples).into_iter().zip(self.attack.means(examples)).map(|(n, a)| n - a).collect()
+    }
+
+    /// As likely under the one as under the other is normal.
+    fn decision(&self) -> Option<f64> {
+        Some(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOW: How =
+        How { sizes: Sizes { embedding: 8, hidden: 16 }, max_windows: 1000, epochs: 12, threads: 1 };
+
+    fn trace(calls: &[u16]) -> Vec<Token> {
+        calls.iter().map(|c| Token(*c)).collect()
+    }
+
+    fn example(calls: &[Token]) -> Example<'_> {
+        Example { calls, context: 0, from_start: true }
+    }
+
+    #[test]
+    fn traces_are_cut_as_threads_are_and_windows_left_whole() {
+        let long = trace(&[7; 150]);
+        let lengths: Vec<_> = windows(&example(&long)).iter().map(|w| (w.context.len(), w.calls.len())).collect();
+        assert_eq!(lengths, [(0, 64), (16, 64), (16, 22)]);
+        let window = Example { context: 16, from_start: false, ..example(&long[..80]) };
+        let [one] = windows(&window).try_into().expect("one");
+        assert_eq!((one.context.len(), one.calls.len(), one.from_start), (16, 64, false));
+    }
+
+    #[test]
+    fn a_deviation_of_distance_counts_like_one_of_surprisal() {
+        let check = |s: &[f64], d: &[f64], expect: f64| {
+            let got = nats_per_distance(s, d, 6.0);
+            assert!((got - expect).abs() < 1e-9, "{got}");
+        };
+        check(&[1.0, 3.0], &[0.0, 1.0], 2.0);
+        check(&[1.0, 3.0], &[0.0, 0.1], 6.0);
+        check(&[1.0, 3.0], &[0.0, 0.0], 6.0);
+        check(&[1.0, 1.0], &[0.0, 0.0], 6.0);
+        check(&[], &[], 6.0);
+    }
+
+    #[test]
+    fn another_loop_is_stranger_and_the_same_seed_says_the_same() {
+        let normal: Vec<_> = (0..40u16).map(|n| trace(&[3, 4, 5, 6 + n % 2].repeat(20))).collect();
+        let normal: Vec<_> = normal.iter().map(|t| example(t)).collect();
+        let (known, other) = (trace(&[3, 4, 5, 6].repeat(10)), trace(&[5, 4, 9, 6].repeat(10)));
+        let judged = [example(&known), example(&other)];
+        let progress = Progress::default();
+        for ours in [Ours::Lstm, Ours::Surprisal] {
+            let trainer = Trainer { ours, how: HOW };
+            let method = trainer.fit(&normal, 1, &progress).expect("fits");
+            let said = method.score(&judged);
+            assert!(said[1] > said[0] + 0.5, "{said:?}");
+            FITS.with_borrow_mut(Vec::clear);
+            assert_eq!(trainer.fit(&normal, 1, &progress).expect("fits").score(&judged), said);
+            let attack = [trace(&[5, 4, 9, 6].repeat(30)), trace(&[4, 5, 9, 6].repeat(30))];
+            let attack: Vec<_> = attack.iter().map(|t| example(t)).collect();
+            let method = trainer.fit_labelled(&normal, &attack, 1, &progress).expect("fits");
+            let said = method.score(&judged);
+            assert!(said[0] < 0.0 && said[1] > 0.0, "{said:?}");
+        }
+    }
+}

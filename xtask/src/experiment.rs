@@ -5,8 +5,14 @@
 
 mod adfa_ld;
 mod attacks;
+mod mariadb;
 
+use crate::{
+    setup::{self, Part},
+    shell,
+};
 use anyhow::Result;
+use std::path::PathBuf;
 
 /// Options.
 #[derive(clap::Args)]
@@ -21,11 +27,22 @@ enum What {
     AdfaLd(adfa_ld::Args),
     /// Attacks on servers in containers: seen or not, how soon, by what, and false alarms; needs root
     Attacks(attacks::Args),
+    /// MariaDB under three loads, attacked with sqlmap, beside what Cosmos printed; needs root
+    Mariadb(mariadb::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::AdfaLd(args) => adfa_ld::run(args),
         What::Attacks(args) => attacks::run(args),
+        What::Mariadb(args) => mariadb::run(args),
     }
+}
+
+/// The scorer, built to train: figures do not wait for a debug build.
+fn scorer() -> Result<PathBuf> {
+    setup::ensure(&[Part::Libtorch])?;
+    let build = ["build", "--release", "--locked", "--package", "surprisal-scorer", "--features", "surprisal-scorer/tch"];
+    shell::run(shell::cargo().args(build))?;
+    Ok(crate::target().join("release/surprisal-scorer"))
 }

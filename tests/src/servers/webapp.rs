@@ -6,7 +6,7 @@
 
 use super::{Load, mariadb::import_once, wait_for_log};
 use crate::{Container, Containerd, Netns, Run, images};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::{fs, path::PathBuf, time::Duration};
 
 const APP: &str = include_str!("../../fixtures/webapp/app.py");
@@ -84,13 +84,15 @@ impl WebApp {
         whole.lines().filter(|line| line.starts_with('{')).map(parse).collect()
     }
 
-    /// When the first request of clients that call themselves `client…` came, and when the last one was answered.
-    pub fn span(&self, client: &str) -> Result<(String, String)> {
-        let requests: Vec<_> = self.requests()?.into_iter().filter(|r| r.client.starts_with(client)).collect();
-        ensure!(!requests.is_empty(), "no request of {client:?}; the application's log:\n{}", self.container.log());
-        let from = requests.iter().map(|r| &r.from).min().context("there are some")?.clone();
-        let to = requests.iter().map(|r| &r.to).max().context("there are some")?.clone();
-        Ok((from, to))
+    /// When the first request of clients that call themselves `client…` came, and when the last one was answered; the first
+    /// `skip` answers are passed over.
+    pub fn span(&self, client: &str, skip: usize) -> Result<(String, String)> {
+        let all = self.requests()?;
+        let theirs: Vec<_> = all.iter().skip(skip).filter(|r| r.client.starts_with(client)).collect();
+        let from = theirs.iter().map(|r| &r.from).min();
+        let to = theirs.iter().map(|r| &r.to).max();
+        let span = from.zip(to).map(|(from, to)| (from.clone(), to.clone()));
+        span.with_context(|| format!("no request of {client:?} among the last {}", all.len().saturating_sub(skip)))
     }
 }
 

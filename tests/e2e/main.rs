@@ -1,5 +1,6 @@
 //! End-to-end tests, one module for each promise.
 
+mod attacks;
 mod bad_input;
 mod capture;
 mod deploy;

@@ -224,7 +224,8 @@ impl Range {
     pub fn normal(&self, targets: &[Target]) -> Vec<Normal> {
         let end = Instant::now();
         let of = |target: &Target| {
-            let said = self.said(target, self.began);
+            let mut said = self.said(target, self.began);
+            said.retain(|said| said.at < end);
             let attacks = self.attacks.get(target.server.id()).map_or(&[][..], Vec::as_slice);
             let abnormal = abnormal(&said, attacks, end);
             let is_normal = |at: Instant| !abnormal.iter().any(|(from, to)| (*from..*to).contains(&at));

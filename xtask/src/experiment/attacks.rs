@@ -17,7 +17,8 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant},
 };
 use surprisal_e2e::{
     Containerd,
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     /// Only these servers
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(SERVERS))]
     server: Vec<String>,
-    /// Keep the recordings, with the times of the attacks, in this directory
+    /// Keep the recordings, with the times of the attacks, in this directory, for `surprisal-scorer evaluate`
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Seconds of each server's own load to learn from
@@ -111,12 +112,18 @@ fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measu
     say(&format!("starting {} and their clients", names.join(", ")));
     let targets = target::start(&containerd, &names)?;
     let scratch = containerd.scratch().path();
-    let (recording, live) = range::recordings(scratch);
+    let ((recording, live), held_out) = (range::recordings(scratch), scratch.join("held-out.jsonl"));
     say(&format!("recording their normal load for {} s", args.learn));
-    range::record(&containerd, &targets, Duration::from_secs(args.learn.into()), &recording)?;
+    let learn = Duration::from_secs(args.learn.into());
+    range::record(&containerd, &targets, learn, &recording)?;
     say("training");
     let profiles = scratch.join("profiles");
-    range::train(&profiles, &recording)?;
+    thread::scope(|scope| {
+        // What is kept to be scored again needs normal load of its own; nothing here looks at it.
+        let held_out = args.keep.as_ref().map(|_| scope.spawn(|| range::record(&containerd, &targets, learn, &held_out)));
+        range::train(&profiles, &recording)?;
+        held_out.map_or(Ok(()), |recorder| recorder.join().expect("it does not panic"))
+    })?;
     let mut range = Range::start(&containerd, &targets, &profiles, &live)?;
     say(&format!("watching them for {} s", args.normal));
     range.rest(Duration::from_secs(args.normal.into()))?;
@@ -141,36 +148,35 @@ fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measu
         }
         measured.push(m);
     }
+    // As they are listed, not as they were run.
+    measured.sort_by_key(|m| SCENARIOS.iter().position(|s| full_name(s) == full_name(m.scenario)));
     let normal = range.normal(&targets);
     range.end()?;
     if let Some(dir) = &args.keep {
-        keep(dir, &[&recording, &live], &measured, &targets)?;
+        keep(dir, [&recording, &held_out, &live], &measured, &targets)?;
     }
     Ok((measured, normal))
 }
 
-fn keep(dir: &Path, files: &[&Path], measured: &[Measured], targets: &[target::Target]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    for file in files {
-        let to = dir.join(file.file_name().context("a recording has a name")?);
+/// As `surprisal-scorer evaluate` takes a data set of recordings; one workload of it at a time.
+fn keep(dir: &Path, files: [&Path; 3], measured: &[Measured], targets: &[target::Target]) -> Result<()> {
+    for (file, set) in files.into_iter().zip(["normal-train", "normal-test", "attack"]) {
+        let to = dir.join(set).join("servers.jsonl");
+        fs::create_dir_all(dir.join(set)).with_context(|| format!("creating {}", dir.join(set).display()))?;
         fs::copy(file, &to).with_context(|| format!("copying to {}", to.display()))?;
     }
     let container = |name: &str| targets.iter().find(|t| t.name == name).map(|t| t.server.id().to_owned());
-    let times: Vec<_> = measured
+    let time = |at| prost_types::Timestamp::from(at).to_string();
+    let attacks: Vec<_> = measured
         .iter()
+        .filter(|m| m.succeeded)
         .map(|m| {
-            let s = m.scenario;
-            let (from, to) = (unix_ns(m.span.0), unix_ns(m.span.1));
-            json!({ "name": s.name, "server": s.server, "container": container(s.server), "from_ns": from, "to_ns": to })
+            let (name, server) = (full_name(m.scenario), m.scenario.server);
+            json!({ "family": name, "from": time(m.span.0), "to": time(m.span.1), "container": container(server) })
         })
         .collect();
-    let path = dir.join("attacks.json");
-    fs::write(&path, format!("{:#}\n", json!({ "attacks": times }))).with_context(|| format!("writing {}", path.display()))
-}
-
-/// Nanoseconds since the Unix epoch, as recordings have them.
-fn unix_ns(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+    let path = dir.join("attack/servers.attacks.json");
+    fs::write(&path, format!("{:#}\n", json!({ "attacks": attacks }))).with_context(|| format!("writing {}", path.display()))
 }
 
 fn outcome(m: &Measured) -> String {

@@ -18,7 +18,7 @@
 //! comments. Below `attack`, the folder that a file lies in names the attack's family, or else the file itself:
 //! `attack/Hydra_FTP_1/a.txt` and `attack/Hydra_FTP.txt` are both of `Hydra_FTP`.
 //!
-//! **Recordings** of the agent: `*.jsonl` or `*.jsonl.zst`.
+//! **Recordings** of the agent: `*.jsonl` or `*.jsonl.zst`; see [`recorded`].
 //!
 //! # Protocols
 //! - `normal-only`: methods learn from `normal-train` alone and score the other two. The threshold is the one above which
@@ -36,7 +36,11 @@ pub mod leakage;
 pub mod lidds;
 pub mod methods;
 pub mod metrics;
+pub mod plot;
+#[cfg(feature = "tch")]
+pub mod ours;
 pub mod protocol;
+pub mod recorded;
 pub mod report;
 pub mod scores;
 
@@ -118,6 +122,7 @@ pub fn load(dir: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let recorded = Set::ALL.into_iter().zip(&recordings).find(|(_, files)| !files.is_empty());
     match recorded {
         None => dataset::read(dir, text, reading.abi, reading.traces),
+        Some(_) if text.iter().all(Vec::is_empty) => recorded::read(dir, recordings, reading.workload.as_deref()),
         Some((set, _)) => Err(DataError::Mixed { dir: dir.to_owned(), set: set.name() }),
     }
 }

@@ -151,7 +151,7 @@ fn at_grain(grain: &'static str, units: &[Unit], rule: &Rule<'_>, options: Optio
     let confusion = Confusion::count(units.iter().zip(&flagged).map(|(u, f)| (u.family.is_some(), *f)));
     let threshold = match rule {
         Rule::Threshold(t, _) => *t,
-        Rule::Decisions(d) => d.first().copied().filter(|first| d.iter().all(|t| t == first)),
+        Rule::Decisions(d) => d.first().copied().filter(|first| d.iter().all(|t| t.total_cmp(first).is_eq())),
     };
     let mut members: BTreeMap<Arc<str>, (Vec<f64>, u64)> = BTreeMap::new();
     for (unit, flagged) in units.iter().zip(&flagged) {

@@ -86,8 +86,8 @@ fn steps(normal: &[f64], attack: &[f64]) -> Vec<(f64, u64, u64)> {
     let mut steps: Vec<(f64, u64, u64)> = Vec::new();
     for (score, attack) in all {
         match steps.last_mut() {
-            // 0 and -0 are one score.
-            Some(last) if last.0 == score => {}
+            // Equal, as they are sorted; 0 and -0 are.
+            Some(last) if last.0 <= score => {}
             _ => steps.push((score, 0, 0)),
         }
         if let Some(last) = steps.last_mut() {
@@ -167,7 +167,7 @@ pub fn auc_interval(normal: &[f64], attack: &[f64], resamples: u32, seed: u64) -
     Some([quantile(&aucs, 0.025), quantile(&aucs, 0.975)])
 }
 
-/// A quantile of sorted values, interpolated between neighbours as NumPy does by default.
+/// A quantile of sorted values, interpolated between neighbours as `numpy.quantile` does by default.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (low, share) = (at.floor() as usize, at.fract());

@@ -157,11 +157,16 @@ impl Corpus {
     /// Reads one file.
     pub fn read(&mut self, path: &Path, any_label: bool, allow_truncated: bool) -> Result<(), CorpusError> {
         let read = |source| CorpusError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
-        let reader = Reader::new(BufReader::with_capacity(1 << 20, file)).map_err(read)?;
+        let input = open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
+        let reader = Reader::new(input).map_err(read)?;
         check_label(path, &reader.header, any_label)?;
         (self.clock, self.sweep) = (0, 0);
         self.take(reader, allow_truncated, path).map_err(read)
+    }
+
+    /// Every container named so far: id, workload and its number there.
+    pub fn containers(&self) -> impl Iterator<Item = (&str, &str, u32)> {
+        self.containers.iter().map(|(id, known)| (id.as_str(), known.workload.as_str(), known.number))
     }
 
     fn take<R: BufRead>(&mut self, reader: Reader<R>, allow_truncated: bool, path: &Path) -> Result<(), ReadError> {
@@ -286,6 +291,16 @@ impl Corpus {
         self.workloads.retain(|_, w| w.windows > 0);
         self
     }
+}
+
+/// Opens a recording, packed with zstd (`.zst`) or not.
+pub fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    const BUFFER: usize = 1 << 20;
+    let file = std::fs::File::open(path)?;
+    if path.extension().is_some_and(|e| e == "zst") {
+        return Ok(Box::new(BufReader::with_capacity(BUFFER, zstd::Decoder::new(file)?)));
+    }
+    Ok(Box::new(BufReader::with_capacity(BUFFER, file)))
 }
 
 fn check_label(path: &Path, header: &Header, any: bool) -> Result<(), CorpusError> {

@@ -27,7 +27,9 @@ use std::{
 
 /// After an attack's last action, how long its verdict may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a score looks back, and a second for the way.
+/// How long a score looks back.
+pub const LOOK: Duration = Duration::from_secs(30);
+/// The same, and a second for the way.
 const FORGOTTEN: Duration = Duration::from_secs(31);
 /// How long a server may take to calm down.
 const CALM: Duration = Duration::from_secs(75);
@@ -106,6 +108,8 @@ pub struct Normal {
     pub highest_call: String,
     /// Threshold.
     pub threshold: f64,
+    /// The score at the end of each whole [`LOOK`] of normal time: the highest in it.
+    pub maxima: Vec<f64>,
 }
 
 /// Records `targets` for `time` into `file`.
@@ -236,6 +240,7 @@ impl Range {
                 highest: 0.0,
                 highest_call: String::new(),
                 threshold: said.last().and_then(|s| s.score["threshold"].as_f64()).unwrap_or(0.0),
+                maxima: maxima(&said, &abnormal, self.began, end),
             };
             let mut was_anomalous = false;
             for said in &said {
@@ -290,6 +295,21 @@ fn abnormal(said: &[Said], attacks: &[(Instant, Instant)], end: Instant) -> Vec<
     };
     let next = |i: usize| attacks.get(i + 1).map_or(end, |(from, _)| *from);
     attacks.iter().enumerate().map(|(i, (from, to))| (*from, calm_after(*to).min(next(i)))).collect()
+}
+
+/// The score at the end of each whole [`LOOK`] between `began` and `end` that touches nothing `abnormal`, in the order of time.
+fn maxima(said: &[Said], abnormal: &[(Instant, Instant)], began: Instant, end: Instant) -> Vec<f64> {
+    let mut maxima = Vec::new();
+    let mut from = began;
+    let stops = abnormal.iter().copied().chain([(end, end)]);
+    for (stop, next) in stops {
+        while from + LOOK <= stop {
+            from += LOOK;
+            maxima.extend(said.iter().rev().find(|said| said.at <= from).map(Said::nats));
+        }
+        from = next;
+    }
+    maxima
 }
 
 /// Process and call that stand first in an answer's evidence.
@@ -354,6 +374,18 @@ mod tests {
             let attacks: Vec<_> = attacks.iter().map(span).collect();
             assert_eq!(abnormal(&said, &attacks, at(120)), expect.iter().map(span).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn maxima_are_of_whole_looks_of_normal_time() {
+        let began = Instant::now();
+        let at = |s: u64| began + Duration::from_secs(s);
+        let say = |s: u64, nats: f64| Said { at: at(s), score: json!({ "score": nats }) };
+        let said = [say(1, 0.5), say(29, 0.7), say(31, 0.6), say(80, 9.0), say(140, 0.8), say(155, 0.9)];
+        let maxima = |abnormal: &[_], end| maxima(&said, abnormal, began, end);
+        assert_eq!(maxima(&[], at(89)), [0.7, 0.6]);
+        assert_eq!(maxima(&[(at(75), at(130))], at(170)), [0.7, 0.6, 0.9]);
+        assert_eq!(maxima(&[(at(0), at(170))], at(170)), [0.0; 0]);
     }
 
     #[test]

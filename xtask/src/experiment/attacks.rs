@@ -6,12 +6,15 @@
 //! All servers run at once under their own load, on one containerd, agent and scorer. Each is learned for `--learn` seconds,
 //! then left alone for `--normal` seconds, then attacked; while one calms down, another is attacked.
 
+mod rate;
+
 use crate::{
     build_ebpf,
     setup::{self, Part},
     shell,
 };
 use anyhow::{Context as _, Result, ensure};
+use rate::Rate;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -188,49 +191,6 @@ fn outcome(m: &Measured) -> String {
     format!("{verdict}; {:.2} of {:.2} nats, {}: {}", m.score, m.threshold, m.top_process, m.top_call)
 }
 
-/// False alarms a container-day.
-struct Rate {
-    alarms: u32,
-    hours: f64,
-}
-
-impl Rate {
-    fn of(normal: &[Normal]) -> Self {
-        let seconds: f64 = normal.iter().map(|n| n.time.as_secs_f64()).sum();
-        Self { alarms: normal.iter().map(|n| n.alarms).sum(), hours: seconds / 3600.0 }
-    }
-
-    /// Alarms seen over the time that was watched, with no assumption but that the rest of the day is like it.
-    fn per_day(&self) -> f64 {
-        f64::from(self.alarms) / self.hours * 24.0
-    }
-
-    /// The rate that would show so few alarms in one of twenty such experiments.
-    fn upper(&self) -> f64 {
-        poisson_upper(self.alarms) / self.hours * 24.0
-    }
-}
-
-/// One-sided upper 95 % bound of a Poisson mean when `n` events were seen: 3.0 for none.
-fn poisson_upper(n: u32) -> f64 {
-    // P(at most n) falls as the mean grows.
-    let at_most = |mean: f64| {
-        let mut term = (-mean).exp();
-        let mut sum = term;
-        for k in 1..=n {
-            term *= mean / f64::from(k);
-            sum += term;
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 10.0 + 3.0 * f64::from(n));
-    for _ in 0..100 {
-        let middle = f64::midpoint(low, high);
-        if at_most(middle) > 0.05 { low = middle } else { high = middle }
-    }
-    high
-}
-
 fn print(measured: &[Measured], normal: &[Normal], rate: &Rate) {
     println!("| server | attack | ATT&CK | way in | detected | s to verdict | score / threshold | most surprising call |");
     println!("|---|---|---|---|---|--:|--:|---|");
@@ -258,13 +218,7 @@ fn print(measured: &[Measured], normal: &[Normal], rate: &Rate) {
     println!();
     let (detected, ran) = tally(measured);
     println!("{detected} of {ran} attacks that succeeded were detected, {} did not succeed.", measured.len() - ran);
-    println!(
-        "{} false alarms in {:.3} container-hours: {:.1} a container-day, extrapolated as they came; at most {:.0} with 95 % confidence (Poisson).",
-        rate.alarms,
-        rate.hours,
-        rate.per_day(),
-        rate.upper()
-    );
+    println!("{}", rate.words());
 }
 
 /// Detected, and run with success.
@@ -296,22 +250,10 @@ fn figures(args: &Args, measured: &[Measured], normal: &[Normal], rate: &Rate) -
         "false_alarms": rate.alarms,
         "false_alarms_per_container_day": rate.per_day(),
         "false_alarms_per_container_day_upper_95": rate.upper(),
-        "false_alarms_extrapolated": "alarms seen over container-time watched; upper bound of a Poisson mean",
+        "false_alarms_per_container_day_by_tail": rate.by_tail,
+        "false_alarms_extrapolated": rate.words(),
         "normal_container_hours": rate.hours,
         "normal": normal.iter().map(server).collect::<Vec<_>>(),
         "learned_seconds": args.learn,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bound_of_a_poisson_mean() {
-        // Half the 95 % quantile of chi-squared with 2(n+1) degrees of freedom.
-        for (n, expect) in [(0, 2.995_732), (1, 4.743_865), (2, 6.295_794), (10, 16.962_219)] {
-            assert!((poisson_upper(n) - expect).abs() < 1e-5, "{n}: {}", poisson_upper(n));
-        }
-    }
 }

@@ -162,6 +162,18 @@ pub struct Evaluate {
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Windows that our model is trained on at most
+    #[arg(long, value_name = "N", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(25..))]
+    pub max_windows: u32,
+    /// Passes of our model at most [default: by the size of the data]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub epochs: u32,
+    /// Width of our model's embedding
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub embedding: u32,
+    /// Width of our model's hidden state
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub hidden: u32,
     /// Cores that one operation of the model may use
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: u16,
@@ -171,6 +183,9 @@ pub struct Evaluate {
     /// Write all figures as JSON; `-`: to standard output, instead of tables
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write pictures there (SVG): roc.svg, roc-log.svg, for recordings score-over-time-METHOD.svg
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
     /// Write every score, tab-separated
     #[arg(long, value_name = "FILE")]
     pub save_scores: Option<PathBuf>,

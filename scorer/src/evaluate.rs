@@ -36,9 +36,9 @@ pub mod leakage;
 pub mod lidds;
 pub mod methods;
 pub mod metrics;
-pub mod plot;
 #[cfg(feature = "tch")]
 pub mod ours;
+pub mod plot;
 pub mod protocol;
 pub mod recorded;
 pub mod report;
@@ -250,3 +250,6 @@ fn note(protocol: &str, data: &DataSet, options: Options, folds: Option<&Folds>)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,9 @@ pub enum Error {
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     /// A method failed, and the others did not.
+    /// Figures could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] evaluate::plot::PlotError),
     #[error("methods failed: {0}")]
     Methods(String),
     /// Figures could not be written.
@@ -114,7 +117,7 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
         seed: args.seed,
     };
     let data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
-    let fitters: Vec<_> = names.into_iter().map(Name::fitter).collect();
+    let fitters: Vec<_> = names.into_iter().map(|name| fitter(name, &args)).collect();
     let path = args.data.display().to_string();
     let (report, said) = evaluate::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;
     if let Some(file) = &args.save_scores {
@@ -125,6 +128,13 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         written.map_err(|source| Error::Write { what: "standard output".to_owned(), source })
     };
+    if let Some(dir) = &args.plots {
+        let pictures = evaluate::plot::all(&data, &report, &said)?;
+        std::fs::create_dir_all(dir).map_err(|source| Error::Write { what: dir.display().to_string(), source })?;
+        for (name, svg) in pictures {
+            write_file(&dir.join(name), |to| to.write_all(svg.as_bytes()))?;
+        }
+    }
     match args.json.as_deref() {
         Some(file) if file == Path::new("-") => to_stdout(out, &json)?,
         file => {
@@ -147,6 +157,25 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result
         let mut file = std::io::BufWriter::new(file);
         write(&mut file)?;
         file.flush()
+/// What makes a method.
+#[cfg(not(feature = "tch"))]
+fn fitter(name: Name, _: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
+    name.fitter()
+}
+
+/// What makes a method.
+#[cfg(feature = "tch")]
+fn fitter(name: Name, args: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
+    let Name::Ours(ours) = name else { return name.fitter() };
+    let how = evaluate::ours::How {
+        sizes: crate::model::Sizes { embedding: args.embedding, hidden: args.hidden },
+        max_windows: args.max_windows as usize,
+        epochs: args.epochs,
+        threads: args.threads,
+    };
+    Box::new(evaluate::ours::Trainer { ours, how })
+}
+
     });
     written.map_err(|source| Error::Write { what: path.display().to_string(), source })
 }

@@ -86,8 +86,7 @@ impl Fitter for Trainer {
         seed: u64,
         progress: &Progress,
     ) -> Result<Box<dyn Method>, Unfit> {
-        let (normal, attack) =
-            (remembered(normal, self.how, seed, progress)?, remembered(attack, self.how, seed, progress)?);
+        let (normal, attack) = (remembered(normal, self.how, seed, progress)?, remembered(attack, self.how, seed, progress)?);
         Ok(Box::new(Ratio { normal, attack }))
     }
 }
@@ -304,8 +303,7 @@ impl Method for Ratio {
 mod tests {
     use super::*;
 
-    const HOW: How =
-        How { sizes: Sizes { embedding: 8, hidden: 16 }, max_windows: 1000, epochs: 12, threads: 1 };
+    const HOW: How = How { sizes: Sizes { embedding: 8, hidden: 16 }, max_windows: 1000, epochs: 12, threads: 1 };
 
     fn trace(calls: &[u16]) -> Vec<Token> {
         calls.iter().map(|c| Token(*c)).collect()

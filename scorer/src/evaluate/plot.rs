@@ -23,6 +23,26 @@ const TIME: (u32, u32, usize) = (960, 220, 24);
 const POINTS: f64 = 1500.0;
 /// Shows where an attack went on.
 const ATTACK: RGBColor = RGBColor(214, 39, 40);
+/// One colour for each method, dark enough for a thin line on white.
+const COLOURS: [(u8, u8, u8); 12] = [
+    (31, 73, 160),
+    (214, 39, 40),
+    (35, 139, 69),
+    (230, 120, 10),
+    (117, 50, 160),
+    (0, 150, 170),
+    (140, 86, 75),
+    (220, 60, 160),
+    (90, 90, 90),
+    (150, 150, 0),
+    (20, 20, 20),
+    (120, 170, 220),
+];
+
+fn colour(n: usize) -> RGBColor {
+    let (r, g, b) = COLOURS[n % COLOURS.len()];
+    RGBColor(r, g, b)
+}
 
 /// A picture could not be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -114,12 +134,12 @@ where
         .configure_mesh()
         .x_desc("false positive rate")
         .y_desc("true positive rate")
-        .x_label_formatter(&|fpr| format!("{fpr}"))
+        .x_label_formatter(&|fpr| format!("{}", (fpr * 1e6).round() / 1e6))
         .light_line_style(WHITE)
         .draw()
         .map_err(&failed)?;
     for (n, (method, points)) in curves.iter().enumerate() {
-        let style = Palette99::pick(n).stroke_width(2);
+        let style = colour(n).stroke_width(2);
         let auc: f64 = points.windows(2).map(|p| (p[1].fpr - p[0].fpr) * f64::midpoint(p[0].tpr, p[1].tpr)).sum();
         chart
             .draw_series(LineSeries::new(steps(points, &place), style))
@@ -222,7 +242,7 @@ fn panel_of(
         .map_err(&failed)?;
     let inside = |s: f64| s.clamp(low, high);
     let points: Vec<_> = line.iter().map(|(x, s)| (*x, inside(*s))).collect();
-    chart.draw_series(LineSeries::new(points, Palette99::pick(0).stroke_width(1))).map_err(&failed)?;
+    chart.draw_series(LineSeries::new(points, colour(0).stroke_width(1))).map_err(&failed)?;
     if let Some(t) = threshold.filter(|t| t.is_finite()) {
         chart.draw_series(LineSeries::new([(0.0, t), (end, t)], ATTACK.stroke_width(1))).map_err(&failed)?;
     }

@@ -11,15 +11,19 @@ mod rate;
 use crate::{
     build_ebpf,
     setup::{self, Part},
-    shell,
+    shell::{self, Exit, NO_RIGHTS},
 };
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rate::Rate;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -57,14 +61,21 @@ pub(crate) struct Args {
     no_build: bool,
 }
 
+/// Exit code: bad command line.
+const USAGE: u8 = 2;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let scenarios = choose(args)?;
+    let scenarios = choose(args).map_err(|why| Exit::new(USAGE, why))?;
     if args.list {
         for s in &scenarios {
             println!("{:<24} {:<10} {}: {}", full_name(s), s.technique, s.entry, s.what);
         }
         return Ok(());
     }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Exit::new(NO_RIGHTS, "containers and eBPF need root, and this is not root").into());
+    }
+    let interrupt = Interrupt::catch()?;
     if !args.no_build {
         setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
         build_ebpf::build()?;
@@ -73,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         shell::run(cargo.args(["--features", "surprisal-scorer/tch"]))?;
     }
     let begin = Instant::now();
-    let (measured, normal) = experiment(args, &scenarios)?;
+    let (measured, normal) = experiment(args, &scenarios, &interrupt)?;
     let rate = Rate::of(&normal);
     print(&measured, &normal, &rate);
     eprintln!("{:.0} s in all", begin.elapsed().as_secs_f64());
@@ -84,15 +95,37 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Ctrl-C and SIGTERM: it ends early, and cleans up.
+struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    fn catch() -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
+        }
+        Ok(Self(flag))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Exit::new(130, "interrupted; everything that was started is ended").into());
+        }
+        Ok(())
+    }
+}
+
 fn full_name(scenario: &Scenario) -> String {
     format!("{}/{}", scenario.server, scenario.name)
 }
 
 /// The scenarios that were asked for, in turns of servers: what one server needs to calm down, others are attacked in.
-fn choose(args: &Args) -> Result<Vec<&'static Scenario>> {
+fn choose(args: &Args) -> Result<Vec<&'static Scenario>, String> {
     let named = |s: &Scenario, name: &str| s.name == name || full_name(s) == name;
     for name in &args.only {
-        ensure!(SCENARIOS.iter().any(|s| named(s, name)), "there is no scenario {name:?}; --list shows all");
+        if !SCENARIOS.iter().any(|s| named(s, name)) {
+            return Err(format!("there is no scenario {name:?}; --list shows all"));
+        }
     }
     let mut by_server: BTreeMap<&str, Vec<&Scenario>> = BTreeMap::new();
     for scenario in SCENARIOS {
@@ -103,11 +136,13 @@ fn choose(args: &Args) -> Result<Vec<&'static Scenario>> {
     }
     let rounds = by_server.values().map(Vec::len).max().unwrap_or(0);
     let chosen: Vec<_> = (0..rounds).flat_map(|i| by_server.values().filter_map(move |s| s.get(i).copied())).collect();
-    ensure!(!chosen.is_empty(), "no scenario is left: --only and --server exclude each other");
+    if chosen.is_empty() {
+        return Err("no scenario is left: --only and --server exclude each other".to_owned());
+    }
     Ok(chosen)
 }
 
-fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measured>, Vec<Normal>)> {
+fn experiment(args: &Args, scenarios: &[&'static Scenario], interrupt: &Interrupt) -> Result<(Vec<Measured>, Vec<Normal>)> {
     let names: Vec<_> = SERVERS.into_iter().filter(|name| scenarios.iter().any(|s| s.server == *name)).collect();
     let begin = Instant::now();
     let say = |text: &str| eprintln!("{:>5.0} s  {text}", begin.elapsed().as_secs_f64());
@@ -117,6 +152,7 @@ fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measu
     let scratch = containerd.scratch().path();
     let ((recording, live), held_out) = (range::recordings(scratch), scratch.join("held-out.jsonl"));
     say(&format!("recording their normal load for {} s", args.learn));
+    interrupt.check()?;
     let learn = Duration::from_secs(args.learn.into());
     range::record(&containerd, &targets, learn, &recording)?;
     say("training");
@@ -127,9 +163,13 @@ fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measu
         range::train(&profiles, &recording)?;
         held_out.map_or(Ok(()), |recorder| recorder.join().expect("it does not panic"))
     })?;
+    interrupt.check()?;
     let mut range = Range::start(&containerd, &targets, &profiles, &live)?;
     say(&format!("watching them for {} s", args.normal));
-    range.rest(Duration::from_secs(args.normal.into()))?;
+    for _ in 0..args.normal {
+        range.rest(Duration::from_secs(1))?;
+        interrupt.check()?;
+    }
     for n in range.normal(&targets) {
         say(&format!(
             "{}: {} alarms in {:.0} s; highest {:.2} of {:.2} nats ({})",
@@ -145,6 +185,7 @@ fn experiment(args: &Args, scenarios: &[&'static Scenario]) -> Result<(Vec<Measu
     for scenario in scenarios {
         let target = targets.iter().find(|t| t.name == scenario.server).context("a server for each scenario")?;
         let m = range.attack(scenario, target, scratch)?;
+        interrupt.check()?;
         say(&format!("{}: {}", full_name(scenario), outcome(&m)));
         if !m.why_not.is_empty() {
             say(&m.why_not);

@@ -310,7 +310,10 @@ impl Profile {
             false_alarm_budget: c.false_alarm_budget,
             extrapolated: c.extrapolated,
             image: m.image.clone(),
-            ..v1::Profile::default()
+            promise: c.promise.as_str().to_owned(),
+            held_out_container_days: c.held_out_container_days,
+            false_alarms_at_most: c.false_alarms_at_most,
+            extremal_index: c.extremal_index,
         }
     }
 }
@@ -354,7 +357,8 @@ pub(crate) mod tests {
     pub(crate) fn profile(workload: &str) -> Profile {
         let vocabulary = Vocabulary::new([Token(0), Token(1), Token::new(257, 15)]);
         let weights = weights::write(&weights::tests::some(vocabulary.classes()), &vocabulary.checksum()).expect("serialises");
-        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0, highest: Score::new(0.4) };
+        let highest = Score::new(0.4);
+        let ask = Ask { windows_per_container_day: 1e4, budget: 1.0, unseen_nats: 12.0, highest, left_out: highest };
         let metadata = Metadata {
             format: FORMAT,
             model: "lstm".into(),
@@ -379,7 +383,7 @@ pub(crate) mod tests {
                 held_out_by_epoch: vec![2.0, 1.0, 0.5],
                 seed: 1,
             },
-            calibration: calibrate(&[(Score::new(0.5), 10)], ask).expect("a sample"),
+            calibration: calibrate(&[vec![Score::new(0.5); 10]], ask).expect("a sample"),
             weights_sha256: String::new(),
         };
         Profile::new(metadata, vocabulary, weights)

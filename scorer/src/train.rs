@@ -4,7 +4,8 @@
 //! workload. Never: a window of a recording that is labelled as anything but normal, unless told so.
 //!
 //! [`corpus`] reads recordings and cuts them by the rule of [`crate::window`]; [`split`] holds out
-//! contiguous stretches of time; [`select`] bounds what is trained on; [`learn`] trains and calibrates.
+//! contiguous stretches of time; [`select`] bounds what is trained on; [`learn`] trains and calibrates, on what
+//! [`timeline`] puts back into the order of time.
 
 pub mod corpus;
 #[cfg(feature = "tch")]
@@ -12,6 +13,7 @@ pub mod learn;
 pub mod progress;
 pub mod select;
 pub mod split;
+pub mod timeline;
 
 /// Share of calls that are shown as unknown in training: the probability that the model learns to give
 /// to what it never saw.

@@ -165,6 +165,14 @@ pub struct Profile {
     pub false_alarm_budget: f64,
     /// The budget asks for more than the held-out windows can show.
     pub extrapolated: bool,
+    /// What the budget stands on: "measured", "extrapolated", "too little data", "cannot be kept"; empty: not known.
+    pub promise: String,
+    /// Container-days held out.
+    pub held_out_container_days: f64,
+    /// False alarms per container-day that these do not rule out, with 95 % confidence.
+    pub false_alarms_at_most: Option<f64>,
+    /// Alerts for each window above a high level, above 0, at most 1.
+    pub extremal_index: Option<f64>,
     /// Image.
     pub image: String,
 }
@@ -288,6 +296,10 @@ impl From<&v1::Profile> for Profile {
             calibrated_threshold: p.calibrated_threshold,
             false_alarm_budget: p.false_alarm_budget,
             extrapolated: p.extrapolated,
+            promise: p.promise.clone(),
+            held_out_container_days: p.held_out_container_days,
+            false_alarms_at_most: p.false_alarms_at_most,
+            extremal_index: p.extremal_index,
             image: p.image.clone(),
         }
     }

@@ -3,6 +3,7 @@
 //! In: messages of `surprisal.v1`. Out: text. Never: a control character that a workload chose.
 
 use super::json::{time, verdict};
+use crate::threshold::promise::statement;
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 use surprisal_proto::v1;
@@ -10,19 +11,24 @@ use surprisal_proto::v1;
 /// Calls shown before a surprising one.
 const AFTER: usize = 4;
 
-fn new(header: &[&str]) -> Table {
+pub(super) fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     table
 }
 
-fn lines(table: &Table) -> String {
+pub(super) fn lines(table: &Table) -> String {
     table.lines().map(|l| l.trim().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Text from elsewhere, made harmless for a terminal; `-` where there is none.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.chars().map(|c| if c.is_control() { '?' } else { c }).collect() }
+}
+
+/// The same, but nothing where there is none.
+fn clean_or_empty(text: &str) -> String {
+    if text.is_empty() { String::new() } else { clean(text) }
 }
 
 fn nats(value: Option<f64>) -> String {
@@ -189,14 +195,9 @@ pub fn profile(p: &v1::Profile) -> String {
         row("", format!("{:>5.1}%  {}", q.q * 100.0, nats(Some(q.score))));
     }
     let how = if p.extrapolated { ", extrapolated" } else { "" };
-    row(
-        "calibrated",
-        format!(
-            "{} nats/call for {} false alarms a container-day{how}",
-            nats(Some(p.calibrated_threshold)),
-            p.false_alarm_budget
-        ),
-    );
+    row("calibrated", format!("{} nats/call{how}", nats(Some(p.calibrated_threshold))));
+    let days = p.held_out_container_days;
+    row("promise", statement(p.false_alarm_budget, &clean_or_empty(&p.promise), days, p.false_alarms_at_most));
     row("threshold", format!("{} nats/call ({})", nats(Some(p.threshold)), clean(&p.threshold_source)));
     text.trim_end().to_owned()
 }

@@ -7,13 +7,14 @@ use super::corpus::Workload;
 use super::progress::Progress;
 use super::select::{Counted, distinct, draw, select};
 use super::split::split;
+use super::timeline;
 use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE};
 use crate::model::lstm::{Lstm, Teacher, set_threads};
 use crate::model::{Encoded, LanguageModel, ModelError};
 use crate::profile::weights::{self, TensorData};
 use crate::profile::{Cutting, FORMAT, Metadata, Profile, Training};
 use crate::score::{self, Score};
-use crate::threshold::{Ask, calibrate};
+use crate::threshold::{Ask, calibrate, promise::statement};
 use crate::vocab::{UNKNOWN, Vocabulary};
 use jiff::Timestamp;
 use rand::seq::SliceRandom;
@@ -76,17 +77,24 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
     let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
     let whole = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary);
     let held_out = scores(&model, &held, whole).map_err(model_failed)?;
+    let trained = scores(&model, &train, whole).map_err(model_failed)?;
     let alone = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary).without_context();
-    let others = [scores(&model, &train, whole), scores(&model, &train, alone), scores(&model, &held, alone)];
+    let others = [scores(&model, &train, alone), scores(&model, &held, alone)];
     let others = others.into_iter().collect::<Result<Vec<_>, _>>().map_err(model_failed)?.concat();
+    let unseen_nats = (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
     let ask = Ask {
         windows_per_container_day: data.windows_per_container_day(),
         budget: options.budget,
-        unseen_nats: (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln(),
-        highest: Score::new(others.iter().map(|(s, _)| s.nats()).fold(0.0, f64::max)),
+        unseen_nats,
+        highest: Score::new(others.iter().chain(&trained).map(|(s, _)| s.nats()).fold(0.0, f64::max)),
+        left_out: timeline::left_out(&data.pieces, &with(&train, &trained), unseen_nats),
     };
+    let held_out = timeline::held_out(&data.pieces, &parts.held_out, &with(&held, &held_out));
     let calibration =
         calibrate(&held_out, ask).map_err(|source| TrainError::Calibration { workload: workload.to_owned(), source })?;
+    let c = &calibration;
+    let promise = statement(c.false_alarm_budget, c.promise.as_str(), c.held_out_container_days, c.false_alarms_at_most);
+    progress.line(&format!("{workload}: {promise}"));
     let metadata = Metadata {
         format: FORMAT,
         model: "lstm".to_owned(),
@@ -125,12 +133,16 @@ struct Lesson {
     attention: f32,
 }
 
-struct Taught {
-    weights: BTreeMap<String, TensorData>,
-    held_out_by_epoch: Vec<f64>,
+/// What teaching gives.
+pub(crate) struct Taught {
+    /// The weights of the pass that was taken, by name.
+    pub(crate) weights: BTreeMap<String, TensorData>,
+    /// Mean surprisal of held-out windows after each pass, nats a call.
+    pub(crate) held_out_by_epoch: Vec<f64>,
 }
 
-fn teach(
+/// Teaches a model `train`; `held` says when to stop.
+pub(crate) fn teach(
     train: &[Counted<'_>],
     held: &[Counted<'_>],
     vocabulary: &Vocabulary,
@@ -195,6 +207,10 @@ fn teach(
 fn mean(scores: &[(Score, u64)]) -> f64 {
     let (sum, n) = scores.iter().fold((0.0, 0.0), |(sum, n), (s, k)| (sum + s.nats() * *k as f64, n + *k as f64));
     sum / n.max(1.0)
+}
+
+fn with<'a>(windows: &[Counted<'a>], scores: &[(Score, u64)]) -> Vec<(Counted<'a>, Score)> {
+    windows.iter().cloned().zip(scores.iter().map(|(score, _)| *score)).collect()
 }
 
 fn scores(

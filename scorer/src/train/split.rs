@@ -19,7 +19,7 @@ pub const BLOCKS: usize = 20;
 const EVERY: usize = 5;
 const HELD: usize = 3;
 /// Share of new pairs from which a window is a one-off.
-const NEW_PAIRS: f64 = 0.25;
+pub const NEW_PAIRS: f64 = 0.25;
 
 /// Which windows are for what; indices into the pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

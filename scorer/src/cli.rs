@@ -302,9 +302,39 @@ pub enum VerdictName {
     Unscored,
 }
 
-/// What to ask of profiles.
+/// What to do with profiles.
 #[derive(Debug, Subcommand)]
 pub enum Profile {
+    /// Ask a scorer
+    #[command(flatten)]
+    Ask(AskProfile),
+    /// Say how many alerts which threshold would have raised in recordings
+    Advise(Advise),
+}
+
+/// Flags of `profile advise`.
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// Directory of profiles
+    #[arg(long, value_name = "DIR", env = "SURPRISAL_PROFILES")]
+    pub profiles: PathBuf,
+    /// Take what is there of a recording that was cut short
+    #[arg(long)]
+    pub allow_truncated: bool,
+    /// How the answer looks
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Cores that one operation of the model may use
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u16,
+    /// Recordings; before them, a workload that has a profile [default: every such workload in the recordings]
+    #[arg(required = true, value_name = "[WORKLOAD] RECORDING")]
+    pub recordings: Vec<PathBuf>,
+}
+
+/// What to ask of profiles.
+#[derive(Debug, Subcommand)]
+pub enum AskProfile {
     /// All profiles
     List(Ask),
     /// One profile
@@ -355,6 +385,7 @@ mod tests {
             "s evaluate d --methods stide,lstm --labelled-folds 3 --group-duplicates --fpr 0.05 --abi i386 --json -",
             "s scores list --namespace n --verdict anomalous --min-score 1.5 -o json",
             "s profile show a/b/c",
+            "s profile advise --profiles d a/b/c r.jsonl -o json",
             "s profile threshold a/b/c --set 3",
             "s profile threshold --global --clear",
         ] {
@@ -372,6 +403,7 @@ mod tests {
             "s evaluate d --labelled-folds 1",
             "s evaluate d --group-duplicates",
             "s profile threshold --set 3",
+            "s profile advise --profiles d",
             "s profile threshold a/b/c",
             "s profile threshold a/b/c --set 3 --clear",
             "s profile threshold a/b/c --set -3",

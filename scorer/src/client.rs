@@ -2,10 +2,11 @@
 //!
 //! In: what the command line asks. Out: tables or JSON on standard output. Never: a change that was not asked for.
 
+pub mod advice;
 pub mod json;
 pub mod table;
 
-use crate::cli::{Ask, Output, Profile, Scores, VerdictName, Which};
+use crate::cli::{Ask, AskProfile, Output, Scores, VerdictName, Which};
 use crate::threshold::Threshold;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -158,14 +159,14 @@ async fn watch(which: &Which, out: &mut impl Write) -> Result<(), ClientError> {
 }
 
 /// Asks for profiles, or sets a threshold.
-pub async fn profile(command: Profile, out: &mut (impl Write + Send)) -> Result<(), ClientError> {
+pub async fn profile(command: AskProfile, out: &mut (impl Write + Send)) -> Result<(), ClientError> {
     match command {
-        Profile::List(ask) => {
+        AskProfile::List(ask) => {
             let mut client = ProfilesClient::new(connect(&ask).await?).max_decoding_message_size(usize::MAX);
             let answer = client.list(request(v1::ListProfilesRequest {})).await.map_err(refused(&ask))?;
             print_profiles(&answer.into_inner().profiles, ask.output, out)
         }
-        Profile::Show { ask, workload } => {
+        AskProfile::Show { ask, workload } => {
             let mut client = ProfilesClient::new(connect(&ask).await?);
             let answer = client.get(request(v1::GetProfileRequest { workload })).await.map_err(refused(&ask))?;
             let profile = answer.into_inner().profile.ok_or(ClientError::Empty)?;
@@ -175,7 +176,7 @@ pub async fn profile(command: Profile, out: &mut (impl Write + Send)) -> Result<
             }
             Ok(())
         }
-        Profile::Threshold { ask, workload, set, .. } => {
+        AskProfile::Threshold { ask, workload, set, .. } => {
             let mut client = ProfilesClient::new(connect(&ask).await?);
             let change = v1::SetThresholdRequest { workload: workload.unwrap_or_default(), threshold: set.map(Threshold::nats) };
             let answer = client.set_threshold(request(change)).await.map_err(refused(&ask))?;

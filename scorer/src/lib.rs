@@ -3,13 +3,16 @@
 //! In data-flow order: [`ingest`] takes batches from agents; [`containers`] knows whose they are and keeps
 //! what is said of them; [`window`] cuts threads; [`vocab`] and [`model`] say how likely each call was;
 //! [`inference`] owns the models; [`score`], [`threshold`] and [`verdict`] judge; [`query`] and [`profiles`]
-//! answer. [`train`] makes a [`profile`] from recordings. [`client`] asks from the command line.
+//! answer. [`train`] makes a [`profile`] from recordings; [`advise`] says how many alerts ([`alarms`]) which threshold would
+//! have raised in some. [`client`] asks from the command line.
 //! [`evaluate`] compares it all with each [`baseline`] on data sets with attacks.
 //!
 //! **Invariant:** every map is bounded, and what is dropped is counted in [`metrics`].
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod advise;
+pub mod alarms;
 pub mod app;
 pub mod baseline;
 pub mod cli;

@@ -4,7 +4,7 @@
 use clap::Parser as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use surprisal_scorer::cli::{Cli, Command, LogFormat};
+use surprisal_scorer::cli::{Cli, Command, LogFormat, Profile};
 use surprisal_scorer::{chain, client, run};
 use tracing_subscriber::EnvFilter;
 
@@ -30,7 +30,8 @@ fn dispatch(command: Command) -> Result<(), run::Error> {
         Command::Train(args) => run::train(args),
         Command::Evaluate(args) => run::evaluate(args, &mut io::stdout()),
         Command::Scores { command } => run::ask(client::scores(command, &mut io::stdout())),
-        Command::Profile { command } => run::ask(client::profile(command, &mut io::stdout())),
+        Command::Profile { command: Profile::Advise(args) } => run::advise(args, &mut io::stdout()),
+        Command::Profile { command: Profile::Ask(command) } => run::ask(client::profile(command, &mut io::stdout())),
     }
 }
 

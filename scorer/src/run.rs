@@ -2,6 +2,7 @@
 //!
 //! In: a command's flags. Out: its work, or an [`Error`] with a documented code. Never: a decision of a stage.
 
+use crate::advise::AdviseError;
 use crate::app::AppError;
 use crate::cli;
 use crate::client::ClientError;
@@ -38,10 +39,10 @@ pub enum Error {
     /// Nothing could be judged.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// A method failed, and the others did not.
     /// Figures could not be drawn.
     #[error(transparent)]
     Plot(#[from] evaluate::plot::PlotError),
+    /// A method failed, and the others did not.
     #[error("methods failed: {0}")]
     Methods(String),
     /// Figures could not be written.
@@ -56,6 +57,9 @@ pub enum Error {
     /// Asking failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Advice failed.
+    #[error(transparent)]
+    Advise(#[from] AdviseError),
     /// The runtime could not be started.
     #[error("starting the runtime")]
     Runtime(#[from] std::io::Error),
@@ -71,6 +75,7 @@ impl Error {
             Self::Config(_) | Self::Client(ClientError::Url(_)) => 64,
             Self::Recording(_)
             | Self::Nothing(_)
+            | Self::Advise(AdviseError::Recording(_) | AdviseError::Nothing(_))
             | Self::Evaluate(_)
             | Self::Train(TrainError::TooFew { .. })
             | Self::App(AppError::Profiles(ProfileError::Inconsistent(_) | ProfileError::Damaged(_))) => 65,
@@ -123,11 +128,6 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
     if let Some(file) = &args.save_scores {
         write_file(file, |to| evaluate::scores::write(&data, &said, to))?;
     }
-    let json = report.json().map_err(|e| Error::Write { what: "JSON".to_owned(), source: e.into() })?;
-    let to_stdout = |out: &mut dyn Write, text: &str| {
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|source| Error::Write { what: "standard output".to_owned(), source })
-    };
     if let Some(dir) = &args.plots {
         let pictures = evaluate::plot::all(&data, &report, &said)?;
         std::fs::create_dir_all(dir).map_err(|source| Error::Write { what: dir.display().to_string(), source })?;
@@ -135,6 +135,11 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
             write_file(&dir.join(name), |to| to.write_all(svg.as_bytes()))?;
         }
     }
+    let json = report.json().map_err(|e| Error::Write { what: "JSON".to_owned(), source: e.into() })?;
+    let to_stdout = |out: &mut dyn Write, text: &str| {
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        written.map_err(|source| Error::Write { what: "standard output".to_owned(), source })
+    };
     match args.json.as_deref() {
         Some(file) if file == Path::new("-") => to_stdout(out, &json)?,
         file => {
@@ -152,21 +157,22 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
     Err(Error::Methods(failed.into_iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")))
 }
 
-fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
-    let written = std::fs::File::create(path).and_then(|file| {
-        let mut file = std::io::BufWriter::new(file);
-        write(&mut file)?;
-        file.flush()
 /// What makes a method.
 #[cfg(not(feature = "tch"))]
 fn fitter(name: Name, _: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
-    name.fitter()
+    match name {
+        Name::Ours(ours) => Box::new(ours),
+        Name::Baseline(kind) => Box::new(kind),
+    }
 }
 
 /// What makes a method.
 #[cfg(feature = "tch")]
 fn fitter(name: Name, args: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
-    let Name::Ours(ours) = name else { return name.fitter() };
+    let ours = match name {
+        Name::Ours(ours) => ours,
+        Name::Baseline(kind) => return Box::new(kind),
+    };
     let how = evaluate::ours::How {
         sizes: crate::model::Sizes { embedding: args.embedding, hidden: args.hidden },
         max_windows: args.max_windows as usize,
@@ -176,6 +182,11 @@ fn fitter(name: Name, args: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter
     Box::new(evaluate::ours::Trainer { ours, how })
 }
 
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
+    let written = std::fs::File::create(path).and_then(|file| {
+        let mut file = std::io::BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
     });
     written.map_err(|source| Error::Write { what: path.display().to_string(), source })
 }
@@ -195,15 +206,25 @@ pub fn train(_: cli::Train) -> Result<(), Error> {
     Err(Error::NoTorch("train"))
 }
 
+/// `profile advise`, in a binary without libtorch.
+#[cfg(not(feature = "tch"))]
+#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+pub fn advise(_: cli::Advise, _: &mut impl Write) -> Result<(), Error> {
+    Err(Error::NoTorch("profile advise"))
+}
+
 #[cfg(feature = "tch")]
-pub use with_torch::{loader, serve, train};
+pub use with_torch::{advise, loader, serve, train};
 
 #[cfg(feature = "tch")]
 mod with_torch {
     use super::{Error, cli, config};
+    use crate::advise;
     use crate::app::App;
+    use crate::client;
     use crate::inference::Loader;
-    use crate::model::{LanguageModel, Sizes, lstm};
+    use crate::model::{LanguageModel, ModelError, Sizes, lstm};
+    use crate::profile::weights;
     use crate::shutdown;
     use crate::train::{Options, corpus::Corpus, corpus::Workload, learn::learn, progress::Progress};
     use std::collections::BTreeMap;
@@ -212,6 +233,8 @@ mod with_torch {
     pub fn loader() -> Loader {
         Box::new(|profile| {
             let v = &profile.vocabulary;
+            // However it came here: a model of another vocabulary would take one call for another.
+            weights::check_vocabulary(&profile.weights, &v.checksum()).map_err(|e| ModelError::Weights(e.to_string()))?;
             let model = lstm::Lstm::load(&profile.weights, profile.metadata.sizes, v.classes(), v.unseen())?;
             Ok(Box::new(model) as Box<dyn LanguageModel>)
         })
@@ -298,6 +321,20 @@ mod with_torch {
                 dir.display()
             ));
         }
+        Ok(())
+    }
+
+    /// `profile advise`.
+    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
+    pub fn advise(args: cli::Advise, out: &mut impl std::io::Write) -> Result<(), Error> {
+        wait_passively();
+        lstm::set_threads(args.threads);
+        let store = advise::open(&args.profiles)?;
+        let first = args.recordings.first().and_then(|name| name.to_str());
+        let workload = first.filter(|name| store.get(name).is_some());
+        let recordings = &args.recordings[usize::from(workload.is_some())..];
+        let advice = advise::advise(&store, workload, recordings, args.allow_truncated, loader())?;
+        client::advice::print(&advice, args.output, out)?;
         Ok(())
     }
 

@@ -1,0 +1,177 @@
+//! A recording, played into the registry that serving has.
+//!
+//! In: a recording's lines. Out: the windows that the scorer would have cut, when it would have cut them by the recording's own
+//! clock: the highest time so far of any run in it, as [`crate::window`] has it. Never: a score; nothing waits for the
+//! model here, so nothing is shed for overload.
+
+use crate::containers::{Job, Judge, Limits, Now, Registry};
+use crate::ingest::wire;
+use crate::metrics::Metrics;
+use crate::train::corpus::CorpusError;
+use crate::window::QUIET;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use surprisal_proto::recording::{Calls, Container, Line, ReadError, Reader};
+use surprisal_proto::v1;
+
+/// How often the registry is told the time, as serving does.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a recording holds of a workload, besides its windows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    /// Seconds from the first call to the last, summed over containers.
+    pub container_seconds: f64,
+    /// Windows that a gap cut.
+    pub gapped: u64,
+    /// The recording's label.
+    pub label: Option<String>,
+}
+
+/// A recording that is being played.
+#[derive(Debug)]
+pub struct Replay {
+    reader: Reader<BufReader<File>>,
+    path: PathBuf,
+    allow_truncated: bool,
+    registry: Registry,
+    metrics: Metrics,
+    node: Arc<str>,
+    /// Time of the first run, and the highest so far; nanoseconds since the Unix epoch.
+    clock: Option<(i128, i128)>,
+    /// What the registry was last told.
+    told: Duration,
+    ended: bool,
+    /// By container: its workload, its first and last call.
+    spans: BTreeMap<String, (String, Option<(i128, i128)>)>,
+}
+
+impl Replay {
+    /// Opens a recording. Windows of the workloads that are in `judges` will come out; their node is `node`, so that the
+    /// recordings of one node can be told apart.
+    pub fn open(path: &Path, node: &str, judges: HashMap<String, Judge>, allow_truncated: bool) -> Result<Self, CorpusError> {
+        let file = File::open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
+        let reader = Reader::new(BufReader::with_capacity(1 << 20, file))
+            .map_err(|source| CorpusError::Read { path: path.to_owned(), source })?;
+        let limits = Limits { waiting: usize::MAX, waiting_per_thread: u32::MAX, waiting_most: usize::MAX, ..Limits::default() };
+        let metrics = Metrics::default();
+        let mut registry = Registry::new(limits, metrics.clone());
+        registry.set_judges(judges);
+        Ok(Self {
+            reader,
+            path: path.to_owned(),
+            allow_truncated,
+            registry,
+            metrics,
+            node: node.into(),
+            clock: None,
+            told: Duration::ZERO,
+            ended: false,
+            spans: BTreeMap::new(),
+        })
+    }
+
+    /// Plays one line; adds the windows that it completes to `jobs`. False: that was all.
+    pub fn step(&mut self, jobs: &mut Vec<Job>) -> Result<bool, CorpusError> {
+        if self.ended {
+            return Ok(false);
+        }
+        match self.reader.next() {
+            Some(Ok(line)) => self.line(line, jobs),
+            Some(Err(ReadError::Truncated { .. })) if self.allow_truncated => self.end(jobs),
+            Some(Err(source)) => return Err(CorpusError::Read { path: self.path.clone(), source }),
+            None => self.end(jobs),
+        }
+        Ok(true)
+    }
+
+    /// The registry as it is now, and its time.
+    pub fn registry(&mut self) -> (&mut Registry, Now) {
+        (&mut self.registry, now(self.told))
+    }
+
+    /// What was in it, by workload.
+    pub fn finish(self) -> BTreeMap<String, About> {
+        let mut about: BTreeMap<String, About> = BTreeMap::new();
+        for (id, (workload, span)) in self.spans {
+            let filter = v1::Filter { container_id: id.clone(), include_sandboxes: true, ..v1::Filter::default() };
+            let known = self.registry.find(&filter, usize::MAX);
+            let mine = known.iter().filter(|s| s.container.as_ref().is_some_and(|c| c.id == id));
+            let about = about.entry(workload).or_default();
+            about.gapped += mine.map(|s| s.windows_gapped).sum::<u64>();
+            about.container_seconds += span.map_or(0.0, |(from, to)| (to - from) as f64 / 1e9);
+            about.label.clone_from(&self.reader.header.label);
+        }
+        about
+    }
+
+    fn line(&mut self, line: Line, jobs: &mut Vec<Job>) {
+        let mut batch = v1::Batch::default();
+        match line {
+            Line::Container(c) => {
+                self.spans.entry(c.id.clone()).or_insert_with(|| (c.workload.clone(), None));
+                batch.births.push(v1::Birth { container: Some(birth(c)) });
+            }
+            Line::Calls(calls) => {
+                let at = calls.at.as_nanosecond();
+                let (first, highest) = self.clock.unwrap_or((at, at));
+                self.clock = Some((first, highest.max(at)));
+                self.tell(Duration::from_nanos(u64::try_from(highest.max(at) - first).unwrap_or(0)), jobs);
+                if let Some((_, span)) = self.spans.get_mut(&calls.container) {
+                    let (from, to) = span.unwrap_or((at, at));
+                    *span = Some((from.min(at), to.max(at)));
+                }
+                batch.calls.push(run(calls));
+            }
+            Line::Death(death) => {
+                batch.deaths.push(v1::Death { container_id: death.container, ended_at: None });
+            }
+            Line::Header(_) | Line::Account(_) | Line::End(_) => return,
+        }
+        let batch = wire::Batch::new(batch, &self.metrics);
+        self.registry.take(&self.node.clone(), batch, now(self.told), jobs);
+    }
+
+    /// Tells the registry the time. What can happen in silence happens within [`QUIET`] and a tick: after that, time is
+    /// told at once.
+    fn tell(&mut self, to: Duration, jobs: &mut Vec<Job>) {
+        let quiet = self.told + QUIET + 2 * TICK;
+        while self.told + TICK <= to {
+            self.told = if self.told <= quiet { self.told + TICK } else { to };
+            self.registry.tick(now(self.told), jobs);
+        }
+    }
+
+    fn end(&mut self, jobs: &mut Vec<Job>) {
+        self.ended = true;
+        self.tell(self.told + QUIET + 2 * TICK, jobs);
+    }
+}
+
+fn now(mono: Duration) -> Now {
+    Now { mono, wall: Timestamp::UNIX_EPOCH }
+}
+
+fn birth(c: Container) -> v1::Container {
+    let kind = if c.sandbox { v1::container::Kind::Sandbox } else { v1::container::Kind::Container };
+    v1::Container { id: c.id, node: c.node, workload: c.workload, kind: kind as i32, ..v1::Container::default() }
+}
+
+fn run(calls: Calls) -> v1::Calls {
+    v1::Calls {
+        container_id: calls.container,
+        tgid: calls.pid,
+        tid: calls.tid,
+        process: calls.process,
+        first_sequence: calls.seq,
+        started_ns: u64::try_from(calls.at.as_nanosecond()).unwrap_or(0),
+        tokens: calls.calls.iter().flat_map(|token| token.0.to_le_bytes()).collect(),
+        gap: calls.gap,
+        last: calls.last,
+    }
+}

@@ -46,9 +46,10 @@ impl Mariadb {
         import_once(containerd, &image)?;
         let schema = containerd.scratch().path().join("schema.sql");
         fs::write(&schema, SCHEMA).with_context(|| format!("writing {}", schema.display()))?;
-        // A container may open 1,024 files; the server keeps 424 of them for tables.
+        // A container may open 1,024 files; the server keeps 424 of them for tables. Clients come at
+        // once: one for whom the queue has no room may believe to be connected, and wait for ever.
         let mut command = vec!["mariadbd", "--user=mysql", "--bind-address=127.0.0.1", "--skip-name-resolve"];
-        command.extend(["--socket=/tmp/mariadb.sock", "--max-connections=590", "--init-file=/schema.sql"]);
+        command.extend(["--socket=/tmp/mariadb.sock", "--max-connections=590", "--back-log=1000", "--init-file=/schema.sql"]);
         command.extend(options);
         let run = Run::new(id, &image, &command).netns(&network.path()).mount(&schema, "/schema.sql");
         let container = containerd.run(&run)?;

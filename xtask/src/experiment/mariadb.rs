@@ -5,7 +5,7 @@
 //! chooses anything by one.
 //!
 //! Layout of `--keep DIR`: for each load a data set of `surprisal-scorer evaluate`:
-//! `DIR/100x20/{normal-train,normal-test,attack}/mariadb.jsonl.zst` and, beside the last, `mariadb.attacks.json`.
+//! `DIR/100x20/{normal-train,normal-test,attack}/mariadb-N.jsonl.zst` and, beside the last, `mariadb-1.attacks.json`.
 
 mod record;
 mod table;
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Record only, evaluate later
     #[arg(long, requires = "keep", conflicts_with = "json")]
     record_only: bool,
+    /// Use agent and scorer as they were built (release), without setting up or building
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// Clients at once, and statements of each in a round.
@@ -106,11 +109,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.record_only {
         return Ok(());
     }
-    let scorer = super::scorer()?;
+    let scorer = if args.no_build { crate::target().join("release/surprisal-scorer") } else { super::scorer()? };
     let reports =
         args.loads.iter().map(|load| evaluate(args, &scorer, &dir.join(load.to_string()))).collect::<Result<Vec<_>>>()?;
     let loads: Vec<_> = args.loads.iter().copied().zip(reports).collect();
-    println!("\n{}", table::markdown(&loads));
+    println!("\n{}\n{}", table::markdown(&loads), table::families(&loads, table::ORDER[0]));
     println!("Recorded and evaluated in {:.0} s.", begin.elapsed().as_secs_f64());
     if let Some(path) = &args.json {
         let figures = loads.iter().map(|(load, report)| table::figures(*load, report)).collect::<Result<Vec<Value>>>()?;
@@ -130,9 +133,11 @@ fn record(args: &Args, dir: &Path) -> Result<()> {
         ensure!(!dir.exists(), "{} is there already; --reevaluate evaluates it, another --keep records anew", dir.display());
     }
     scratch::end_leftovers();
-    setup::ensure(&[Part::Bpf, Part::Containers])?;
-    build_ebpf::build()?;
-    shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "surprisal-agent"]))?;
+    if !args.no_build {
+        setup::ensure(&[Part::Bpf, Part::Containers])?;
+        build_ebpf::build()?;
+        shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "surprisal-agent"]))?;
+    }
     let agent = crate::target().join("release/surprisal-agent");
     let recorder = Recorder::new(Containerd::start()?, agent)?;
     for load in &args.loads {

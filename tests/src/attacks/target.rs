@@ -6,7 +6,7 @@
 //!
 //! | server | door | weakness |
 //! |---|---|---|
-//! | redis | `MODULE LOAD` from a directory that others write to | modules are allowed |
+//! | redis | `MODULE LOAD` from a directory that others write to | modules and protected settings are allowed |
 //! | nginx | a page's name that ends in `\|` | a Perl handler with the two-argument `open` |
 //! | webapp | a cookie that is a pickle | it is unpickled |
 //! | mariadb | a function's library by `SELECT … INTO DUMPFILE`, then `CREATE FUNCTION` | the application may do all, and its password is known |
@@ -112,7 +112,9 @@ fn redis(containerd: &Containerd) -> Result<Target> {
     let modules = containerd.scratch().path().join("modules");
     fs::create_dir(&modules)?;
     library(MODULE, &modules.join("plugin.so"))?;
-    let command = ["redis-server", "--dir", "/tmp", "--save", "1 1", "--enable-module-command", "yes"];
+    let mut command = vec!["redis-server", "--dir", "/tmp", "--save", "1 1"];
+    // As in redis before 7, and wherever somebody found that in the way.
+    command.extend(["--enable-module-command", "yes", "--enable-protected-configs", "yes"]);
     let run = Run::new("redis", &image, &command).netns(&network.path()).mount(&modules, "/plugins");
     let server = containerd.run(&run)?;
     server.wait_for_log("Ready to accept connections", Duration::from_secs(20));

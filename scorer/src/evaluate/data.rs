@@ -92,6 +92,24 @@ pub struct Attack {
     pub span: (u64, u64),
 }
 
+impl Attack {
+    /// It went on at that place: in its recording, in its container.
+    fn touches(&self, recording: u32, container: u32) -> bool {
+        self.recording == recording && self.container.is_none_or(|c| c == container)
+    }
+
+    /// A window that began there and then is its.
+    pub fn holds(&self, place: Place) -> bool {
+        self.touches(place.recording, place.container) && (self.span.0..=self.span.1).contains(&place.started_ns)
+    }
+
+    /// It went on in some part of that second (since the Unix epoch) of that container.
+    pub fn in_second(&self, recording: u32, container: u32, second: u64) -> bool {
+        let second_of = |ns: u64| ns / 1_000_000_000;
+        self.touches(recording, container) && (second_of(self.span.0)..=second_of(self.span.1)).contains(&second)
+    }
+}
+
 /// A file of the data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {

@@ -3,9 +3,9 @@
 //! In: items with their scores. Out: [`Figures`], at each grain. Never: a threshold that an attack or a judged item had a
 //! say in.
 //!
-//! A *grain* is what is counted: `trace` for data sets of traces; for recordings `slot` (one second of one container,
-//! whose score is its windows' highest, and which is an attack if one of them is) and `window`. A server's attack is a few
-//! windows among thousands of its normal load, so for recordings the slot is what a method is judged by.
+//! A *grain* is what is counted: `trace` for data sets of traces; for recordings `slot` (one second of one container, whose
+//! score is its windows' highest, and which is an attack's if that went on in some part of it) and `window`. A server's
+//! attack is a few windows among thousands of its normal load, so for recordings the slot is what a method is judged by.
 
 use super::data::{Attack, DataSet, Item, Kind};
 use super::lidds::{self, Detection};
@@ -76,6 +76,8 @@ pub struct Figures {
     pub threshold: Option<f64>,
     /// Held-out normal items that the threshold was chosen on; 0: it is the method's own.
     pub held_out: u64,
+    /// They are too few for the share that may lie above: the threshold is the highest of them, and promises nothing.
+    pub held_out_too_few: bool,
     /// At the threshold.
     pub fpr: Option<f64>,
     /// At the threshold.
@@ -99,7 +101,7 @@ pub struct Figures {
 }
 
 /// Each item by itself.
-pub fn each(items: &[&Item], scores: &[f64]) -> Vec<Unit> {
+pub fn each(items: &[&Item], scores: &[f64], _: &[Attack]) -> Vec<Unit> {
     let unit = |(item, score): (&&Item, &f64)| Unit {
         score: *score,
         family: item.family.clone(),
@@ -110,25 +112,22 @@ pub fn each(items: &[&Item], scores: &[f64]) -> Vec<Unit> {
 }
 
 /// Windows joined to slots, in the order of recording, container and second. Items without a place are left out.
-pub fn slots(items: &[&Item], scores: &[f64]) -> Vec<Unit> {
-    let mut slots: BTreeMap<(u32, u32, u64), Unit> = BTreeMap::new();
+pub fn slots(items: &[&Item], scores: &[f64], attacks: &[Attack]) -> Vec<Unit> {
+    let mut slots: BTreeMap<(u32, u32, u64), (f64, u64)> = BTreeMap::new();
     for (item, score) in items.iter().zip(scores) {
         let Some(place) = item.place else { continue };
         let key = (place.recording, place.container, place.started_ns / 1_000_000_000);
-        let new = Unit { score: *score, family: item.family.clone(), slot: Some(key), at_ns: place.started_ns };
-        slots
-            .entry(key)
-            .and_modify(|slot| {
-                if (new.score, slot.at_ns) > (slot.score, new.at_ns) {
-                    (slot.score, slot.at_ns) = (new.score, new.at_ns);
-                }
-                if slot.family.is_none() {
-                    slot.family.clone_from(&new.family);
-                }
-            })
-            .or_insert(new);
+        let highest = slots.entry(key).or_insert((*score, place.started_ns));
+        if (*score, highest.1) > (highest.0, place.started_ns) {
+            *highest = (*score, place.started_ns);
+        }
     }
-    slots.into_values().collect()
+    let unit = |(key, (score, at_ns)): ((u32, u32, u64), (f64, u64))| {
+        let (recording, container, second) = key;
+        let attack = attacks.iter().find(|a| a.in_second(recording, container, second));
+        Unit { score, family: attack.map(|a| a.family.clone()), slot: Some(key), at_ns }
+    };
+    slots.into_iter().map(unit).collect()
 }
 
 /// What decides at one grain.
@@ -166,6 +165,7 @@ fn at_grain(grain: &'static str, units: &[Unit], rule: &Rule<'_>, options: Optio
         recall: Some(found as f64 / scores.len() as f64),
         auc: metrics::auc(&normal, &scores),
     };
+    let held_out = if let Rule::Threshold(_, n) = rule { *n } else { 0 };
     Figures {
         grain,
         normal: normal.len() as u64,
@@ -176,7 +176,8 @@ fn at_grain(grain: &'static str, units: &[Unit], rule: &Rule<'_>, options: Optio
         tpr_at_fpr_0_01: metrics::tpr_at(&roc, 0.01),
         tpr_at_fpr_0_05: metrics::tpr_at(&roc, 0.05),
         threshold,
-        held_out: if let Rule::Threshold(_, n) = rule { *n } else { 0 },
+        held_out,
+        held_out_too_few: matches!(rule, Rule::Threshold(..)) && held_out as f64 * options.fpr + 1e-9 < 1.0,
         fpr: confusion.fpr(),
         precision: confusion.precision(),
         recall: confusion.recall(),
@@ -194,10 +195,10 @@ pub fn normal_only(data: &DataSet, scores: &Scores, options: Options) -> Figures
     let out = data.held_out();
     let held: Vec<&Item> = data.train.iter().zip(out).filter(|(_, held)| *held).map(|(i, _)| i).collect();
     let judged: Vec<&Item> = data.test.iter().collect();
-    let grain = |name, units: fn(&[&Item], &[f64]) -> Vec<Unit>| {
-        let normal: Vec<f64> = units(&held, &scores.held_out).iter().map(|u| u.score).collect();
+    let grain = |name, units: fn(&[&Item], &[f64], &[Attack]) -> Vec<Unit>| {
+        let normal: Vec<f64> = units(&held, &scores.held_out, &[]).iter().map(|u| u.score).collect();
         let rule = Rule::Threshold(metrics::threshold(&normal, options.fpr), normal.len() as u64);
-        let units = units(&judged, &scores.judged);
+        let units = units(&judged, &scores.judged, &data.attacks);
         (at_grain(name, &units, &rule, options), units)
     };
     match data.kind {
@@ -217,7 +218,7 @@ fn detection(units: &[Unit], attacks: &[Attack], threshold: Option<f64>, seconds
 
 /// Figures of the labelled, cross-validated protocol.
 pub fn labelled_cv(items: &[&Item], scores: &Scores, options: Options) -> Figures {
-    at_grain("trace", &each(items, &scores.judged), &Rule::Decisions(&scores.decisions), options)
+    at_grain("trace", &each(items, &scores.judged, &[]), &Rule::Decisions(&scores.decisions), options)
 }
 
 #[cfg(test)]
@@ -260,21 +261,32 @@ mod tests {
         Item { place: Some(place), ..trace(set, 0, family, &[1]) }
     }
 
+    fn attack(container: Option<u32>, from_ms: u64, to_ms: u64) -> Attack {
+        Attack { family: "a".into(), recording: 1, container, span: (from_ms * 1_000_000, to_ms * 1_000_000) }
+    }
+
     #[test]
     fn a_slot_is_a_container_second_and_has_its_highest_score() {
         let items = [
             window(Set::Attack, 0, 1000, None),
-            window(Set::Attack, 0, 1900, Some("a")),
-            window(Set::Attack, 0, 2000, Some("a")),
+            window(Set::Attack, 0, 1900, None),
+            window(Set::Attack, 0, 2000, None),
             window(Set::Attack, 1, 1500, None),
             window(Set::Attack, 0, 1100, None),
         ];
         let items: Vec<&Item> = items.iter().collect();
-        let shown: Vec<_> = slots(&items, &[3.0, 1.0, 2.0, 7.0, 3.0])
-            .into_iter()
-            .map(|u| (u.slot.expect("a slot"), u.score, u.family.is_some(), u.at_ns / 1_000_000))
-            .collect();
-        assert_eq!(shown, [((1, 0, 1), 3.0, true, 1000), ((1, 0, 2), 2.0, true, 2000), ((1, 1, 1), 7.0, false, 1500)]);
+        let shown = |attacks: &[Attack]| {
+            let slot = |u: Unit| (u.slot.expect("a slot"), u.score, u.family.is_some(), u.at_ns / 1_000_000);
+            slots(&items, &[3.0, 1.0, 2.0, 7.0, 3.0], attacks).into_iter().map(slot).collect::<Vec<_>>()
+        };
+        let expect = |attacked: [bool; 3]| {
+            [((1, 0, 1), 3.0, attacked[0], 1000), ((1, 0, 2), 2.0, attacked[1], 2000), ((1, 1, 1), 7.0, attacked[2], 1500)]
+        };
+        assert_eq!(shown(&[]), expect([false; 3]));
+        // Of milliseconds, in which no window began.
+        assert_eq!(shown(&[attack(Some(0), 1950, 1960)]), expect([true, false, false]));
+        assert_eq!(shown(&[attack(None, 1950, 2100)]), expect([true; 3]));
+        assert_eq!(shown(&[attack(Some(1), 2000, 2100), attack(Some(0), 2900, 3000)]), expect([false, true, false]));
     }
 
     #[test]
@@ -292,6 +304,9 @@ mod tests {
         let f = normal_only(&data, &said(&[1.0, 5.0, 2.0, 3.0], &[1.0, 2.0, 9.0, 0.0]), Options { fpr: 0.34, ..OPTIONS });
         // Held-out slots: 5, 2, 3; windows: 1, 5, 2, 3.
         assert_eq!((f.grain, f.threshold, f.held_out, f.normal, f.attack), ("slot", Some(3.0), 3, 1, 1));
+        assert!(!f.held_out_too_few);
+        let strict = normal_only(&data, &said(&[1.0, 5.0, 2.0, 3.0], &[1.0, 2.0, 9.0, 0.0]), Options { fpr: 0.01, ..OPTIONS });
+        assert_eq!((strict.held_out_too_few, strict.threshold), (true, Some(5.0)));
         assert_eq!((f.auc, f.recall, f.fpr), (Some(1.0), Some(1.0), Some(0.0)));
         assert_eq!(f.detection.as_ref().map(|d| (d.attacks, d.detected)), Some((1, 1)));
         let w = f.window.expect("windows too");

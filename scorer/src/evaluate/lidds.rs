@@ -73,18 +73,10 @@ fn median(sorted: &[f64]) -> Option<f64> {
 
 /// Seconds from an attack's start to its first flagged slot.
 fn first(units: &[Unit], attack: &Attack, threshold: f64) -> Option<f64> {
-    let (from, to) = attack.span;
-    let of = |u: &&Unit| {
-        u.slot.is_some_and(|(recording, container, second)| {
-            recording == attack.recording
-                && attack.container.is_none_or(|c| c == container)
-                && second >= from / 1_000_000_000
-                && second <= to / 1_000_000_000
-        })
-    };
+    let of = |u: &&Unit| u.slot.is_some_and(|(r, c, second)| attack.in_second(r, c, second));
     let flagged = units.iter().filter(of).filter(|u| u.family.is_some() && u.score > threshold);
     // A window that began in the attack's first second, but before it, is no head start.
-    flagged.map(|u| u.at_ns.saturating_sub(from) as f64 / 1e9).min_by(f64::total_cmp)
+    flagged.map(|u| u.at_ns.saturating_sub(attack.span.0) as f64 / 1e9).min_by(f64::total_cmp)
 }
 
 /// Runs of flagged normal slots.

@@ -117,6 +117,8 @@ impl Fitter for Kind {
     }
 }
 
+/// [`super::ours`] has the model; without libtorch there is only this.
+#[cfg(not(feature = "tch"))]
 impl Fitter for Ours {
     fn key(&self) -> &str {
         self.as_str()
@@ -131,17 +133,8 @@ impl Fitter for Ours {
     }
 }
 
-const WITHOUT_TORCH: &str = if cfg!(feature = "tch") { "not yet wired in" } else { "this binary was built without libtorch" };
-
-impl Name {
-    /// What makes it.
-    pub fn fitter(self) -> Box<dyn Fitter> {
-        match self {
-            Self::Ours(ours) => Box::new(ours),
-            Self::Baseline(kind) => Box::new(kind),
-        }
-    }
-}
+#[cfg(not(feature = "tch"))]
+const WITHOUT_TORCH: &str = "this binary was built without libtorch";
 
 #[cfg(test)]
 mod tests {

@@ -84,7 +84,7 @@ pub fn all(data: &DataSet, report: &Report, said: &[Said]) -> Result<Vec<(String
 fn units(data: &DataSet, said: &Said) -> Vec<Unit> {
     let items = judged(said.protocol, data);
     let join = if data.kind == Kind::Recordings { figures::slots } else { figures::each };
-    join(&items, &said.scores.judged)
+    join(&items, &said.scores.judged, &data.attacks)
 }
 
 fn roc(units: &[Unit]) -> Vec<Point> {

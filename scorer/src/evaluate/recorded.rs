@@ -11,7 +11,8 @@
 //! ```
 //!
 //! `container`, an id or its beginning, may be missing: then all of the recording's are attacked. A window is an attack's if
-//! it begins between `from` and `to`; what lies outside is normal, and is judged as such.
+//! it begins between `from` and `to`, a second of a container if the attack went on in some part of it; what lies outside is
+//! normal, and is judged as such.
 
 use super::data::{Attack, DataSet, File, Item, Kind, Place, Set};
 use super::dataset::DataError;
@@ -147,7 +148,7 @@ fn add(data: &mut DataSet, number: u32, mut recording: Recording, workload: &str
             set: recording.set,
             file: below.clone(),
             number: n as u64,
-            family: attacks.iter().find(|a| goes_on(a, place)).map(|a| a.family.clone()),
+            family: attacks.iter().find(|a| a.holds(place)).map(|a| a.family.clone()),
             calls,
             context,
             from_start: piece.window.from_start,
@@ -155,18 +156,13 @@ fn add(data: &mut DataSet, number: u32, mut recording: Recording, workload: &str
         });
     }
     for attack in &attacks {
-        if !into[before..].iter().any(|i| i.place.is_some_and(|p| goes_on(attack, p))) {
+        let within = |p: Place| attack.in_second(p.recording, p.container, p.started_ns / 1_000_000_000);
+        if !into[before..].iter().filter_map(|i| i.place).any(within) {
             data.left_out.push(format!("{below}: no window while {} went on", attack.family));
         }
     }
     data.attacks.extend(attacks);
     Ok(())
-}
-
-fn goes_on(attack: &Attack, place: Place) -> bool {
-    attack.recording == place.recording
-        && attack.container.is_none_or(|c| c == place.container)
-        && (attack.span.0..=attack.span.1).contains(&place.started_ns)
 }
 
 /// The recording's attacks on the workload.

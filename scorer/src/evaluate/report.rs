@@ -149,6 +149,13 @@ impl Report {
             if found.iter().any(|(_, f)| f.detection.is_some()) {
                 let _ = write!(text, "\n{}\n\n{}\n", style.heading("attacks and alarms"), detection_table(&found, style));
             }
+            if let Some((_, f)) = found.iter().find(|(_, f)| f.held_out_too_few) {
+                let _ = write!(
+                    text,
+                    "\nThe threshold is the highest of {} held-out {}s: they are too few for a share of {}, and it promises nothing.\n",
+                    f.held_out, f.grain, self.target_fpr
+                );
+            }
             for (method, outcome) in &ordered {
                 match outcome {
                     Outcome::NotApplicable { not_applicable: why } | Outcome::Failed { failed: why } => {
@@ -245,9 +252,9 @@ fn methods_table(methods: &[(&str, &Outcome)], style: Style) -> String {
             table.add_row(std::iter::once((*method).to_owned()).chain(header[1..].iter().map(|_| NONE.to_owned())));
             continue;
         };
-        for (n, f) in [Some(f), f.window.as_deref()].into_iter().flatten().enumerate() {
+        for f in [Some(f), f.window.as_deref()].into_iter().flatten() {
             table.add_row([
-                if n == 0 { (*method).to_owned() } else { String::new() },
+                (*method).to_owned(),
                 f.grain.to_owned(),
                 number(f.auc),
                 f.auc_interval.map_or_else(|| NONE.to_owned(), |[low, high]| format!("{low:.3}-{high:.3}")),

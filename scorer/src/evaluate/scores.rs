@@ -20,26 +20,26 @@ pub fn write(data: &DataSet, said: &[Said], out: &mut dyn Write) -> io::Result<(
     for said in said {
         let judged = judged(said.protocol, data);
         if said.protocol == NORMAL_ONLY {
-            part(data.kind, &held, &said.scores.held_out, said, out)?;
+            part(data, &held, &said.scores.held_out, said, out)?;
         }
-        part(data.kind, &judged, &said.scores.judged, said, out)?;
+        part(data, &judged, &said.scores.judged, said, out)?;
     }
     out.flush()
 }
 
-fn part(kind: Kind, items: &[&Item], scores: &[f64], said: &Said, out: &mut dyn Write) -> io::Result<()> {
+fn part(data: &DataSet, items: &[&Item], scores: &[f64], said: &Said, out: &mut dyn Write) -> io::Result<()> {
     let (protocol, method) = (said.protocol, &said.method);
-    let grain = if kind == Kind::Traces { "trace" } else { "window" };
+    let grain = if data.kind == Kind::Traces { "trace" } else { "window" };
     for (item, score) in items.iter().zip(scores) {
         let family = clean(item.family.as_deref().unwrap_or("-"));
         let (set, file, number) = (item.set.name(), clean(&item.file), item.number);
         writeln!(out, "{protocol}\t{method}\t{grain}\t{set}\t{family}\t{file}:{number}\t{score}")?;
     }
-    if kind == Kind::Recordings {
+    if data.kind == Kind::Recordings {
         let set =
             |recording: u32| items.iter().find(|i| i.place.is_some_and(|p| p.recording == recording)).map(|i| (i.set, &i.file));
         let mut last = None;
-        for unit in figures::slots(items, scores) {
+        for unit in figures::slots(items, scores, &data.attacks) {
             let Some((recording, container, second)) = unit.slot else { continue };
             if last.is_none_or(|(r, _)| r != recording) {
                 last = set(recording).map(|found| (recording, found));

@@ -9,6 +9,7 @@
 
 pub mod attacker;
 pub mod range;
+mod said;
 mod scenarios;
 pub mod target;
 

@@ -24,6 +24,7 @@ pub mod inference;
 pub mod ingest;
 pub mod metrics;
 pub mod model;
+pub mod novelty;
 pub mod profile;
 pub mod profiles;
 pub mod query;

@@ -16,6 +16,7 @@ pub mod store;
 pub mod weights;
 
 use crate::model::Sizes;
+use crate::novelty::{Kept, Novelty};
 use crate::threshold::Calibration;
 use crate::vocab::{Vocabulary, hex};
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use surprisal_proto::{names, token, v1};
 
 /// Version of the metadata's format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The metadata's file.
 pub const METADATA: &str = "profile.json";
 /// The weights' file.
@@ -65,6 +66,8 @@ pub struct Metadata {
     pub sizes: Sizes,
     /// Tokens of the vocabulary, as recordings spell them, ascending.
     pub vocabulary: Vec<String>,
+    /// The sets of calls that were used together, and what a new one counts for.
+    pub novelty: Kept,
     /// What it was trained on, and how.
     pub training: Training,
     /// The threshold, and what it stands on.
@@ -122,6 +125,8 @@ pub struct Profile {
     pub metadata: Metadata,
     /// The vocabulary, parsed.
     pub vocabulary: Vocabulary,
+    /// The known sets of calls.
+    pub novelty: Novelty,
     /// The weights' file.
     pub weights: Vec<u8>,
 }
@@ -214,12 +219,13 @@ pub fn directory_name(workload: &str) -> String {
 
 impl Profile {
     /// Puts together what training gave; fills in version and checksum.
-    pub fn new(mut metadata: Metadata, vocabulary: Vocabulary, weights: Vec<u8>) -> Self {
+    pub fn new(mut metadata: Metadata, vocabulary: Vocabulary, novelty: Novelty, weights: Vec<u8>) -> Self {
         metadata.weights_sha256 = hex(&Sha256::digest(&weights));
         let both = format!("{}{}", vocabulary.checksum(), metadata.weights_sha256);
         hex(&Sha256::digest(both.as_bytes()))[..12].clone_into(&mut metadata.version);
         metadata.vocabulary = vocabulary.tokens().iter().map(|t| names::spell(*t)).collect();
-        Self { metadata, vocabulary, weights }
+        metadata.novelty = novelty.keep(&vocabulary);
+        Self { metadata, vocabulary, novelty, weights }
     }
 
     /// From the two files' bytes, all checks made.
@@ -265,7 +271,8 @@ impl Profile {
         }
         weights::check_vocabulary(&weights, &vocabulary.checksum()).map_err(ProfileError::Weights)?;
         weights::read(&weights, metadata.sizes, vocabulary.classes()).map_err(ProfileError::Weights)?;
-        Ok(Self { metadata, vocabulary, weights })
+        let novelty = Novelty::restore(&metadata.novelty, &vocabulary).map_err(|e| ProfileError::Inconsistent(e.to_string()))?;
+        Ok(Self { metadata, vocabulary, novelty, weights })
     }
 
     /// Reads a profile's directory.
@@ -348,6 +355,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ProfileError> 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::novelty::KnownSets;
     use crate::score::Score;
     use crate::threshold::{Ask, calibrate};
     use proptest::prelude::*;
@@ -371,6 +379,7 @@ pub(crate) mod tests {
             cutting: Cutting::OURS,
             sizes: weights::tests::SIZES,
             vocabulary: Vec::new(),
+            novelty: Kept { nats_per_distance: 0.0, sets: vec![] },
             training: Training {
                 calls: 1000,
                 windows: 20,
@@ -386,7 +395,8 @@ pub(crate) mod tests {
             calibration: calibrate(&[vec![Score::new(0.5); 10]], ask).expect("a sample"),
             weights_sha256: String::new(),
         };
-        Profile::new(metadata, vocabulary, weights)
+        let known = KnownSets::learn([[Token(0), Token(1)].as_slice()]);
+        Profile::new(metadata, vocabulary, Novelty::new(known, 3.0), weights)
     }
 
     #[test]
@@ -418,13 +428,18 @@ pub(crate) mod tests {
         check("{", &p.weights, "profile.json is damaged");
         check("{}", &p.weights, "profile.json is damaged: format is missing");
         check(
-            &text.replace("\"format\": 1", "\"format\": 2"),
+            &text.replace("\"format\": 2", "\"format\": 1"),
             &p.weights,
-            "the profile's format is 2, this program reads 1: train it again",
+            "the profile's format is 1, this program reads 2: train it again",
         );
         check(&text.replace("\"lstm\"", "\"gru\""), &p.weights, "the kind of model is \"gru\"");
         check(&text.replace("\"calls\": 64", "\"calls\": 32"), &p.weights, "the windows' rule is 32, this program reads 64");
         check(&text.replace("\"hidden\": 3", "\"hidden\": 4000000"), &p.weights, "profile.json is damaged: sizes");
+        check(
+            &text.replace("\"nats_per_distance\": 3.0", "\"nats_per_distance\": -3.0"),
+            &p.weights,
+            "profile.json is damaged: nats_per_distance is no finite number of at least 0",
+        );
         check(&text.replace("\"write\"", "\"nonsense\""), &p.weights, "profile.json is damaged: \"nonsense\"");
         check(&text.replace("\"write\"", "\"close\""), &p.weights, "weights.safetensors cannot be used");
         check(&text, &p.weights[..p.weights.len() - 1], "weights.safetensors is damaged");

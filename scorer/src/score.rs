@@ -1,6 +1,6 @@
 //! From surprisals of calls to the score of a window, and of a container now. *Pure.*
 //!
-//! In: nats a call. Out: [`Score`]s. Never: a threshold, a clock (times come as values).
+//! In: nats a call, what a window's set of calls counts for. Out: [`Score`]s. Never: a threshold, a clock (times come as values).
 
 use crate::window::SHORTEST;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ pub const RECENT: Duration = Duration::from_secs(30);
 /// Windows kept as evidence, the most surprising ones.
 pub const EVIDENCE: usize = 3;
 
-/// Mean surprisal of a window in nats a call: 0 or above, higher is stranger, never NaN.
+/// A window's mean surprisal and the novelty of its set of calls, in nats a call: 0 or above, higher is stranger, never NaN.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Score(f64);
 
@@ -27,13 +27,14 @@ impl Score {
     }
 }
 
-/// A window's score: the sum of its calls' surprisals over its length, but at least over [`SHORTEST`] calls.
+/// A window's score: the sum of its calls' surprisals over its length, but at least over [`SHORTEST`] calls, and to it
+/// what its set of calls counts for ([`crate::novelty::Novelty::nats`]).
 ///
 /// A window of three calls says little: divided by three, one unlikely call would make it an alarm. So a
 /// short window is scored as if the calls that it lacks carried no surprise.
-pub fn window(nll: &[f32]) -> Score {
+pub fn window(nll: &[f32], novelty: f64) -> Score {
     let sum: f64 = nll.iter().map(|n| f64::from(*n)).sum();
-    Score::new(sum / nll.len().max(SHORTEST) as f64)
+    Score::new(sum / nll.len().max(SHORTEST) as f64 + novelty)
 }
 
 /// The recent past of one container: the most surprising windows of each of the last seconds.
@@ -107,10 +108,12 @@ mod tests {
     #[test]
     fn short_windows_are_padded_with_no_surprise() {
         for (calls, each, expect) in [(64, 2.0, 2.0), (16, 2.0, 2.0), (8, 2.0, 1.0), (1, 16.0, 1.0), (0, 0.0, 0.0)] {
-            let got = window(&vec![each; calls]).nats();
-            assert!((got - expect).abs() < 1e-9, "{calls} calls: {got}");
+            for novelty in [0.0, 0.5] {
+                let got = window(&vec![each; calls], novelty).nats();
+                assert!((got - expect - novelty).abs() < 1e-9, "{calls} calls: {got}");
+            }
         }
-        assert!(window(&[f32::NAN]).nats().is_infinite());
+        assert!(window(&[f32::NAN], 0.0).nats().is_infinite());
     }
 
     #[test]

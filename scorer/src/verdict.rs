@@ -123,6 +123,8 @@ pub struct Evidence {
     pub window: Window,
     /// Its score.
     pub score: Score,
+    /// How much of the score its set of calls counts for, nats a call.
+    pub novelty: f64,
     /// Most surprising first, the more telling first among equals; at most [`SHOWN`], no call twice.
     pub surprises: Vec<Surprise>,
 }
@@ -147,8 +149,14 @@ fn level(nats: f64, never_seen: bool) -> u8 {
     if never_seen { BEYOND as u8 } else { nats.clamp(0.0, BEYOND) as u8 }
 }
 
-/// Collects the evidence of a window that a model has judged.
-pub fn evidence(window: &Window, encoded: &Encoded, judged: &Judged, score: Score, vocabulary: &Vocabulary) -> Evidence {
+/// Collects the evidence of a window that a model has judged. With the score: how much of it the set of calls counts for.
+pub fn evidence(
+    window: &Window,
+    encoded: &Encoded,
+    judged: &Judged,
+    (score, novelty): (Score, f64),
+    vocabulary: &Vocabulary,
+) -> Evidence {
     // Each call once, with its highest level.
     let mut calls: BTreeMap<Token, (u8, Surprise)> = BTreeMap::new();
     for (index, (call, nats)) in window.calls.iter().zip(&judged.nll).enumerate() {
@@ -174,7 +182,7 @@ pub fn evidence(window: &Window, encoded: &Encoded, judged: &Judged, score: Scor
         let expected = expected(surprise.index, encoded, judged, vocabulary);
         Surprise { expected, ..surprise }
     });
-    Evidence { window: window.clone(), score, surprises: surprises.collect() }
+    Evidence { window: window.clone(), score, novelty, surprises: surprises.collect() }
 }
 
 /// What should have stood there: not the call itself, nor a class without a name.
@@ -248,6 +256,7 @@ impl Evidence {
             first_sequence: w.first_sequence,
             at: timestamp_ns(w.started_ns),
             score: self.score.nats(),
+            novelty: self.novelty,
             calls: w.calls.len() as u32,
             surprises: surprises.collect(),
             ..v1::Evidence::default()
@@ -301,8 +310,9 @@ mod tests {
             nll: vec![0.1, 0.2, 12.0],
             top: vec![Position { index: 2, expected: vec![(unknown, 0.5), (4, 0.25), (3, 0.125), (0, 0.1)] }],
         };
-        let shown = evidence(&window, &encoded, &judged, Score::new(0.8), &vocabulary).to_proto();
+        let shown = evidence(&window, &encoded, &judged, (Score::new(0.8), 0.25), &vocabulary).to_proto();
         assert_eq!((shown.first_sequence, shown.calls, shown.at.map(|t| (t.seconds, t.nanos))), (100, 3, Some((1, 500_000_000))));
+        assert!((shown.score - 0.8).abs() < 1e-9 && (shown.novelty - 0.25).abs() < 1e-9);
         let [s, rest @ ..] = shown.surprises.as_slice() else { panic!("no surprise") };
         // At the others the model was not asked what it expected.
         assert!(rest.iter().map(|s| s.call.as_str()).eq(["read", "write"]) && rest.iter().all(|s| s.expected.is_empty()));
@@ -330,7 +340,7 @@ mod tests {
         };
         let encoded = Encoded::new(&window, &vocabulary);
         let judged = Judged { nll: calls.iter().map(|(_, nats)| *nats).collect(), top: Vec::new() };
-        let evidence = evidence(&window, &encoded, &judged, Score::new(1.0), &vocabulary);
+        let evidence = evidence(&window, &encoded, &judged, (Score::new(1.0), 0.0), &vocabulary);
         let one = |s: &Surprise| {
             let name = names::spell(window.calls[s.index]);
             assert!((f64::from(judged.nll[s.index]) - s.nats).abs() < 1e-9);

@@ -717,6 +717,9 @@ pub struct Evidence {
     /// is or can do. At most 5.
     #[prost(message, repeated, tag = "8")]
     pub surprises: ::prost::alloc::vec::Vec<Surprise>,
+    /// How much of the score its calls count for by being used together, which they were not in training: 0: they were. Nats a call.
+    #[prost(double, tag = "9")]
+    pub novelty: f64,
 }
 /// One surprising call; of a call that was made several times, the first where it was most surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]

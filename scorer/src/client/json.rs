@@ -73,6 +73,8 @@ pub struct Evidence {
     pub at: Option<String>,
     /// Nats a call.
     pub score: f64,
+    /// Nats of it that the window's set of calls counts for: they were not used together in training.
+    pub novelty: f64,
     /// Calls in the window.
     pub calls: u32,
     /// Number of the first call in its thread.
@@ -240,6 +242,7 @@ impl From<&v1::Evidence> for Evidence {
             process: e.process.clone(),
             at: time(e.at.as_ref()),
             score: e.score,
+            novelty: e.novelty,
             calls: e.calls,
             first_sequence: e.first_sequence,
             surprises: e.surprises.iter().map(Surprise::from).collect(),

@@ -112,9 +112,14 @@ pub fn score(score: &v1::Score) -> String {
 }
 
 fn evidence(e: &v1::Evidence) -> String {
+    let novelty = match e.novelty {
+        nats if nats >= 0.001 => format!(" ({nats:.3} of it for calls that training never saw together)"),
+        _ => String::new(),
+    };
     let mut text = format!(
-        "{:.3} nats/call: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
+        "{:.3} nats/call{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
         e.score,
+        novelty,
         clean(&e.process),
         e.tgid,
         e.tid,
@@ -251,6 +256,7 @@ mod tests {
             tid: 11,
             process: "bash".into(),
             score: 6.25,
+            novelty: 1.5,
             calls: 40,
             surprises: vec![surprise, plain],
             ..v1::Evidence::default()
@@ -260,7 +266,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "6.250 nats/call: process bash (pid 10, tid 11), 40 calls from number 0 at -",
+                "6.250 nats/call (1.500 of it for calls that training never saw together): process bash (pid 10, tid 11), 40 calls from number 0 at -",
                 "   13.12 nats  execve ×3: runs another program  (p = 2.0e-6, never seen in training)",
                 "               after a, b, c, setsid",
                 "               expected close 97%",

@@ -51,7 +51,7 @@ impl Scene {
     fn judge(&mut self, version: &str, nats: f64) -> usize {
         let jobs = std::mem::take(&mut self.jobs);
         for job in &jobs {
-            let evidence = Evidence { window: job.window.clone(), score: Score::new(nats), surprises: Vec::new() };
+            let evidence = Evidence { window: job.window.clone(), score: Score::new(nats), novelty: 0.0, surprises: Vec::new() };
             let verdict = Verdicted { score: Score::new(nats), evidence, version: version.into() };
             self.registry.judged(job, Some(verdict), self.now);
         }

@@ -6,7 +6,7 @@
 //! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.
 //!
 //! - `lstm`: surprisal per call, the mean over all scored calls.
-//! - `surprisal`: the same plus the distance to the nearest known set of calls ([`NearestSet`]), which calls that an
+//! - `surprisal`: the same plus the distance to the nearest known set of calls ([`crate::novelty`]), which calls that an
 //!   attacker repeats cannot dilute. The distance is brought to nats: a standard deviation of it among held-out normal
 //!   examples counts as much as one of the surprisal's. One distance of 1 never counts for more than half the
 //!   surprisal of a call that training never saw.
@@ -15,9 +15,10 @@
 //! per call).
 
 use super::methods::{Fitter, Ours, Unfit};
-use crate::baseline::{Example, Method, NearestSet};
+use crate::baseline::{Example, Method};
 use crate::model::lstm::Lstm;
 use crate::model::{Encoded, LanguageModel as _, ModelError, Sizes};
+use crate::novelty::{KnownSets, Novelty, nats_per_distance};
 use crate::profile::weights::{self, WeightsError};
 use crate::score;
 use crate::train::corpus::Piece;
@@ -75,7 +76,10 @@ impl Fitter for Trainer {
         let base = remembered(normal, self.how, seed, progress)?;
         Ok(match self.ours {
             Ours::Lstm => Box::new(Mean(base)),
-            Ours::Surprisal => Box::new(Combined { sets: NearestSet::fit(normal), base }),
+            Ours::Surprisal => {
+                let known = KnownSets::learn(normal.iter().map(Example::scored));
+                Box::new(Combined { novelty: Novelty::new(known, base.nats_per_distance), base })
+            }
         })
     }
 
@@ -184,9 +188,11 @@ impl Base {
             examples.iter().enumerate().filter(|(n, _)| is_held(*n) == held).map(|(_, e)| *e).collect()
         };
         let held_out = part(true);
-        let distances = NearestSet::fit(&part(false)).score(&held_out);
+        let known = KnownSets::learn(part(false).iter().map(Example::scored));
         let unseen = (base.vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
-        base.nats_per_distance = nats_per_distance(&base.means(&held_out), &distances, unseen / 2.0);
+        let means = base.means(&held_out).into_iter().zip(&held_out);
+        let both: Vec<_> = means.map(|(mean, e)| (mean, known.distance(&known.set(e.scored())), 1)).collect();
+        base.nats_per_distance = nats_per_distance(&both, unseen / 2.0);
         Ok(base)
     }
 
@@ -224,19 +230,7 @@ impl Base {
 
 /// Surprisal of a window's calls together, nats.
 fn total(nll: &[f32]) -> f64 {
-    score::window(nll).nats() * nll.len().max(crate::window::SHORTEST) as f64
-}
-
-/// How many nats a distance of 1 counts for, at most `most`.
-fn nats_per_distance(surprisals: &[f64], distances: &[f64], most: f64) -> f64 {
-    let ratio = deviation(surprisals) / deviation(distances);
-    if ratio.is_finite() { ratio.min(most) } else { most }
-}
-
-fn deviation(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+    score::window(nll, 0.0).nats() * nll.len().max(crate::window::SHORTEST) as f64
 }
 
 /// An example as windows: itself where it is one.
@@ -271,14 +265,12 @@ impl Method for Mean {
 /// `surprisal`.
 struct Combined {
     base: Rc<Base>,
-    sets: NearestSet,
+    novelty: Novelty,
 }
 
 impl Method for Combined {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        let distances = self.sets.score(examples);
-        let weight = self.base.nats_per_distance;
-        self.base.means(examples).into_iter().zip(distances).map(|(mean, distance)| mean + weight * distance).collect()
+        self.base.means(examples).into_iter().zip(examples).map(|(mean, e)| mean + self.novelty.nats(e.scored())).collect()
     }
 }
 
@@ -321,19 +313,6 @@ mod tests {
         let window = Example { context: 16, from_start: false, ..example(&long[..80]) };
         let [one] = windows(&window).try_into().expect("one");
         assert_eq!((one.context.len(), one.calls.len(), one.from_start), (16, 64, false));
-    }
-
-    #[test]
-    fn a_deviation_of_distance_counts_like_one_of_surprisal() {
-        let check = |s: &[f64], d: &[f64], expect: f64| {
-            let got = nats_per_distance(s, d, 6.0);
-            assert!((got - expect).abs() < 1e-9, "{got}");
-        };
-        check(&[1.0, 3.0], &[0.0, 1.0], 2.0);
-        check(&[1.0, 3.0], &[0.0, 0.1], 6.0);
-        check(&[1.0, 3.0], &[0.0, 0.0], 6.0);
-        check(&[1.0, 1.0], &[0.0, 0.0], 6.0);
-        check(&[], &[], 6.0);
     }
 
     #[test]

@@ -35,13 +35,10 @@ pub struct Tail {
     /// Shape: above 0 heavier, below 0 lighter than exponential. Older profiles have exponential tails.
     #[serde(default)]
     pub shape: f64,
-    /// Quantile that it was followed to; 0: the needed one.
-    #[serde(default)]
-    pub to_q: f64,
     /// Windows above `from` that it was fitted on; 0: not known.
     #[serde(default)]
     pub windows: u64,
-    /// Standard error of the level it was followed to, nats a call; 0: not known.
+    /// Standard error of the level that the budget needs, nats a call; 0: not known.
     #[serde(default)]
     pub standard_error: f64,
 }
@@ -53,15 +50,7 @@ impl Tail {
         let n = excesses.len();
         let mean_excess = if n == 0 { 0.0 } else { excesses.iter().sum::<f64>() / n as f64 };
         let shape = zhang_stephens(excesses).map_or(0.0, |shape| shape * clusters / (clusters + PRIOR));
-        Self {
-            from_q,
-            from,
-            mean_excess,
-            shape: shape.clamp(SHAPES.0, SHAPES.1),
-            to_q: 0.0,
-            windows: n as u64,
-            standard_error: 0.0,
-        }
+        Self { from_q, from, mean_excess, shape: shape.clamp(SHAPES.0, SHAPES.1), windows: n as u64, standard_error: 0.0 }
     }
 
     fn scale(&self) -> f64 {
@@ -205,7 +194,7 @@ mod tests {
     #[test]
     fn the_error_is_that_of_theory_and_shrinks_with_the_sample() {
         // At shape 0: scale · L · √((2 − L + L²/4) / n), with L = −ln p.
-        let tail = Tail { from_q: 0.95, from: 1.0, mean_excess: 0.2, shape: 0.0, to_q: 0.0, windows: 100, standard_error: 0.0 };
+        let tail = Tail { from_q: 0.95, from: 1.0, mean_excess: 0.2, shape: 0.0, windows: 100, standard_error: 0.0 };
         let l = 1000f64.ln();
         let expect = 0.2 * l * ((2.0 - l + l * l / 4.0) / 100.0).sqrt();
         assert!((tail.error(1e-3, 100.0) / expect - 1.0).abs() < 1e-3);

@@ -11,6 +11,7 @@ use super::timeline;
 use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE};
 use crate::model::lstm::{Lstm, Teacher, set_threads};
 use crate::model::{Encoded, LanguageModel, ModelError};
+use crate::novelty::{KnownSets, Novelty, nats_per_distance};
 use crate::profile::weights::{self, TensorData};
 use crate::profile::{Cutting, FORMAT, Metadata, Profile, Training};
 use crate::score::{self, Score};
@@ -76,12 +77,15 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
     // Calibrated on the model as it will be loaded.
     let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
     let whole = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary);
-    let held_out = scores(&model, &held, whole).map_err(model_failed)?;
-    let trained = scores(&model, &train, whole).map_err(model_failed)?;
-    let alone = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary).without_context();
-    let others = [scores(&model, &train, alone), scores(&model, &held, alone)];
-    let others = others.into_iter().collect::<Result<Vec<_>, _>>().map_err(model_failed)?.concat();
     let unseen_nats = (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
+    let novelty = novelty(&model, &train, &held, &vocabulary, unseen_nats / 2.0).map_err(model_failed)?;
+    let scores =
+        |windows: &[Counted<'_>], encode: &dyn Fn(&Counted<'_>) -> Encoded| scores(&model, Some(&novelty), windows, encode);
+    let held_out = scores(&held, &whole).map_err(model_failed)?;
+    let trained = scores(&train, &whole).map_err(model_failed)?;
+    let alone = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary).without_context();
+    let others = [scores(&train, &alone), scores(&held, &alone)];
+    let others = others.into_iter().collect::<Result<Vec<_>, _>>().map_err(model_failed)?.concat();
     let ask = Ask {
         windows_per_container_day: data.windows_per_container_day(),
         budget: options.budget,
@@ -107,6 +111,7 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
         cutting: Cutting::OURS,
         sizes: options.sizes,
         vocabulary: Vec::new(),
+        novelty: novelty.keep(&vocabulary),
         training: Training {
             calls: data.calls,
             windows: data.windows,
@@ -122,7 +127,7 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
         calibration,
         weights_sha256: String::new(),
     };
-    Ok(Profile::new(metadata, vocabulary, bytes))
+    Ok(Profile::new(metadata, vocabulary, novelty, bytes))
 }
 
 /// A window to learn.
@@ -161,7 +166,7 @@ pub(crate) fn teach(
     let steps = lessons.len().div_ceil(batch);
     let mut rng = StdRng::seed_from_u64(options.seed);
     let model = Lstm::new(options.sizes, vocabulary.classes(), vocabulary.unseen(), options.seed as i64)?;
-    let mut teacher = Teacher::new(model)?;
+    let mut teacher = Teacher::new(model, options.seed)?;
     let mut taken: Option<BTreeMap<String, TensorData>> = None;
     let (mut least_loss, mut least_held) = (f64::INFINITY, f64::INFINITY);
     let (mut stuck, mut worse) = (0, 0);
@@ -183,7 +188,7 @@ pub(crate) fn teach(
             }
             progress.step(f64::from(mean));
         }
-        let scores = scores(&teacher.model, &judged, |w| Encoded::new(w.window, vocabulary))?;
+        let scores = scores(&teacher.model, None, &judged, &|w| Encoded::new(w.window, vocabulary))?;
         let mean = mean(&scores);
         held_out_by_epoch.push(mean);
         progress.line(&format!("pass {}/{epochs}: {loss:.3} nats/call in training, {mean:.3} held out", epoch + 1));
@@ -213,16 +218,34 @@ fn with<'a>(windows: &[Counted<'a>], scores: &[(Score, u64)]) -> Vec<(Counted<'a
     windows.iter().cloned().zip(scores.iter().map(|(score, _)| *score)).collect()
 }
 
+/// The sets that were trained on, scaled by what is held out.
+fn novelty(
+    model: &Lstm,
+    train: &[Counted<'_>],
+    held: &[Counted<'_>],
+    vocabulary: &Vocabulary,
+    most: f64,
+) -> Result<Novelty, ModelError> {
+    let known = KnownSets::learn(train.iter().map(|w| w.window.calls.as_slice()));
+    let surprisals = scores(model, None, held, &|w| Encoded::new(w.window, vocabulary))?;
+    let both = |(w, (score, n)): (&Counted<'_>, &(Score, u64))| (score.nats(), known.distance(&known.set(&w.window.calls)), *n);
+    let both: Vec<_> = held.iter().zip(&surprisals).map(both).collect();
+    Ok(Novelty::new(known, nats_per_distance(&both, most)))
+}
+
+/// Scores of windows; without `novelty` of their surprisal alone.
 fn scores(
     model: &Lstm,
+    novelty: Option<&Novelty>,
     windows: &[Counted<'_>],
-    encode: impl Fn(&Counted<'_>) -> Encoded,
+    encode: &dyn Fn(&Counted<'_>) -> Encoded,
 ) -> Result<Vec<(Score, u64)>, ModelError> {
     let mut scores = Vec::with_capacity(windows.len());
     for part in windows.chunks(1024) {
-        let encoded: Vec<_> = part.iter().map(&encode).collect();
+        let encoded: Vec<_> = part.iter().map(encode).collect();
         let judged = model.judge(&encoded)?;
-        scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll), w.count)));
+        let novelty = |w: &Counted<'_>| novelty.map_or(0.0, |n| n.nats(&w.window.calls));
+        scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll, novelty(w)), w.count)));
     }
     Ok(scores)
 }

@@ -20,7 +20,7 @@ fn altered(dir: &Path) -> Profile {
     *last = Token(last.0 + 1);
     let vocabulary = Vocabulary::new(tokens);
     assert_eq!(vocabulary.classes(), profile.vocabulary.classes());
-    Profile::new(profile.metadata, vocabulary, profile.weights)
+    Profile::new(profile.metadata, vocabulary, profile.novelty, profile.weights)
 }
 
 const SAYS: &str = "belong to another vocabulary";

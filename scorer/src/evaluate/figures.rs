@@ -100,6 +100,9 @@ pub struct Figures {
     pub window: Option<Box<Figures>>,
 }
 
+/// From items and their scores to units.
+type Join = fn(&[&Item], &[f64], &[Attack]) -> Vec<Unit>;
+
 /// Each item by itself.
 pub fn each(items: &[&Item], scores: &[f64], _: &[Attack]) -> Vec<Unit> {
     let unit = |(item, score): (&&Item, &f64)| Unit {
@@ -195,7 +198,7 @@ pub fn normal_only(data: &DataSet, scores: &Scores, options: Options) -> Figures
     let out = data.held_out();
     let held: Vec<&Item> = data.train.iter().zip(out).filter(|(_, held)| *held).map(|(i, _)| i).collect();
     let judged: Vec<&Item> = data.test.iter().collect();
-    let grain = |name, units: fn(&[&Item], &[f64], &[Attack]) -> Vec<Unit>| {
+    let grain = |name, units: Join| {
         let normal: Vec<f64> = units(&held, &scores.held_out, &[]).iter().map(|u| u.score).collect();
         let rule = Rule::Threshold(metrics::threshold(&normal, options.fpr), normal.len() as u64);
         let units = units(&judged, &scores.judged, &data.attacks);

@@ -42,14 +42,14 @@ impl Fitter for Broken {
     }
 }
 
-fn judge(data: &DataSet, fitters: Vec<Box<dyn Fitter>>, options: Options) -> Result<Report, EvaluateError> {
-    evaluate("d", data, &Reading::default(), &fitters, options, &Progress::default()).map(|(report, _)| report)
+fn judge(data: &DataSet, fitters: &[Box<dyn Fitter>], options: Options) -> Result<Report, EvaluateError> {
+    evaluate("d", data, &Reading::default(), fitters, options, &Progress::default()).map(|(report, _)| report)
 }
 
 #[test]
 fn each_method_has_its_place_in_each_protocol() {
     let fitters: Vec<Box<dyn Fitter>> = vec![Box::new(Broken), Box::new(Baseline::Stide), Box::new(Baseline::DecisionTree)];
-    let report = judge(&data(), fitters, Options { folds: Some(3), ..options(1) }).expect("judges");
+    let report = judge(&data(), &fitters, Options { folds: Some(3), ..options(1) }).expect("judges");
     let json: serde_json::Value = serde_json::from_str(&report.json().expect("writes")).expect("is JSON");
     let normal = &json["protocols"]["normal-only"];
     assert_eq!(normal["broken"]["failed"], "fitting: no luck");
@@ -82,7 +82,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let run = |seed| {
         let fitters: Vec<Box<dyn Fitter>> =
             vec![Box::new(Baseline::Ngram), Box::new(Baseline::IsolationForest), Box::new(Baseline::RandomForest)];
-        let report = judge(&data(), fitters, Options { folds: Some(2), ..options(seed) }).expect("judges");
+        let report = judge(&data(), &fitters, Options { folds: Some(2), ..options(seed) }).expect("judges");
         (report.json().expect("writes"), report.tables(report::Style::Plain))
     };
     assert_eq!(run(1), run(1));
@@ -94,13 +94,13 @@ fn leakage_is_refused_unless_told() {
     let mut data = data();
     data.test.push(data.train[3].clone());
     let fitters = || -> Vec<Box<dyn Fitter>> { vec![Box::new(FirstCall::default())] };
-    let refused = judge(&data, fitters(), options(1)).expect_err("refused");
+    let refused = judge(&data, &fitters(), options(1)).expect_err("refused");
     assert_eq!(
         chain(&refused),
         "data set: 0 file(s), 1 normal trace(s) and 0 attack trace(s) are both trained on and judged (first: f:3 = f:3); \
          --allow-leakage judges it all the same"
     );
-    let report = judge(&data, fitters(), Options { allow_leakage: true, ..options(1) }).expect("judges");
+    let report = judge(&data, &fitters(), Options { allow_leakage: true, ..options(1) }).expect("judges");
     assert_eq!(report.data.leakage.normal_test_traces, 1);
     assert!(report.tables(report::Style::Plain).contains("leakage: 0 file(s), 1 normal trace(s)"));
 }
@@ -108,7 +108,7 @@ fn leakage_is_refused_unless_told() {
 #[test]
 fn too_few_traces_or_recordings_have_no_folds() {
     let refused = |data: &DataSet, folds| {
-        let error = judge(data, vec![], Options { folds: Some(folds), ..options(1) }).expect_err("refused");
+        let error = judge(data, &[], Options { folds: Some(folds), ..options(1) }).expect_err("refused");
         chain(&error)
     };
     assert_eq!(refused(&data(), 13), "60 normal traces and 12 attack traces cannot be parted into 13 folds");

@@ -118,16 +118,15 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     ensure!(took < Duration::from_secs(10), "the verdict took {took:?}");
     eprintln!("{bursts} bursts; verdict after {took:?}; worst score under load {worst:.2}, threshold {}", alarm["threshold"]);
     ensure!(alarm["score"].as_f64() >= alarm["threshold"].as_f64(), "{alarm:#}");
-    // A shell out of the server: the evidence names the planted `execve`, which the server never calls, with what it does, what
-    // was expected instead, and whose it was.
-    let is_planted = |s: &Value| {
-        let told = s["expected"].as_array().is_some_and(|e| !e.is_empty());
-        s["call"] == "execve" && s["never_seen"] == true && s["effect"] == "runs another program" && told
-    };
+    // A shell out of the server: the evidence names the planted `execve`, which the server never calls, and with what it
+    // does, what was expected instead, and whose it was.
+    let is_planted = |s: &Value| s["call"] == "execve" && s["never_seen"] == true && s["effect"] == "runs another program";
+    // The model is asked what it expected at the most surprising calls of a window, which need not be the most telling ones.
+    let is_told = |s: &Value| s["expected"].as_array().is_some_and(|e| !e.is_empty());
     let is_the_shells = |window: &&Value| {
         let above = window["score"].as_f64() >= alarm["threshold"].as_f64();
         let calls = window["surprises"].as_array().map_or(&[][..], Vec::as_slice);
-        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(is_planted)
+        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(is_planted) && calls.iter().any(is_told)
     };
     let evidence = wait_for("evidence that names the planted execve", SOON, || {
         let now = score(&scorer, &id)?;

@@ -126,7 +126,10 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     let is_the_shells = |window: &&Value| {
         let above = window["score"].as_f64() >= alarm["threshold"].as_f64();
         let calls = window["surprises"].as_array().map_or(&[][..], Vec::as_slice);
-        above && window["pid"].as_u64() != Some(scene.server.pid().into()) && calls.iter().any(is_planted) && calls.iter().any(is_told)
+        above
+            && window["pid"].as_u64() != Some(scene.server.pid().into())
+            && calls.iter().any(is_planted)
+            && calls.iter().any(is_told)
     };
     let evidence = wait_for("evidence that names the planted execve", SOON, || {
         let now = score(&scorer, &id)?;

@@ -145,7 +145,8 @@ pub struct Calibration {
     pub extrapolated: bool,
     /// Highest score of any normal window at hand, nats a call.
     pub highest: f64,
-    /// Highest score that windows which were trained on would have had, had their stretch been left out; an upper estimate, nats a call.
+    /// What windows that were trained on would have scored at most, had their stretch been left out; an upper estimate, nats a
+    /// call; see [`crate::train::timeline::left_out`].
     #[serde(default)]
     pub left_out: f64,
     /// Added to it for the least threshold, nats a call.
@@ -198,7 +199,8 @@ pub struct Ask {
     pub unseen_nats: f64,
     /// Highest score of normal windows that are not in the sample: trained on, or with their context forgotten.
     pub highest: Score,
-    /// Highest estimate of what windows that were trained on would have scored, had their stretch of the recording been left out.
+    /// What windows that were trained on would have scored at most, had their stretch of the recording been left out; an upper
+    /// estimate.
     pub left_out: Score,
 }
 

@@ -5,6 +5,7 @@ use crate::load::{WORKLOAD, shell, start};
 use crate::scorer::{PATIENCE, Scorer, profile_dir, profiles};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use surprisal_scorer::profile::FORMAT;
 
 /// Asks until the container's score is as it should be.
 async fn until(scorer: &Scorer, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
@@ -131,11 +132,13 @@ async fn a_profile_that_appears_is_in_force_and_one_that_is_damaged_is_not() {
     let old = profile_dir(dir.path()).with_file_name("old%2Fprofile");
     crate::scorer::copy(&profile_dir(source.path()), &old);
     let text = std::fs::read_to_string(old.join("profile.json")).expect("reads");
-    std::fs::write(old.join("profile.json"), text.replace("\"format\": 1", "\"format\": 99")).expect("writes");
+    let ours = format!("\"format\": {FORMAT}");
+    assert!(text.contains(&ours), "{text}");
+    std::fs::write(old.join("profile.json"), text.replace(&ours, "\"format\": 99")).expect("writes");
     let mut scorer = Scorer::start(dir.path(), &[]);
     let refused = scorer.logged("weights.safetensors is damaged");
     assert!(refused.contains("profile refused"), "{refused}");
-    scorer.logged("the profile's format is 99, this program reads 1: train it again");
+    scorer.logged(&format!("the profile's format is 99, this program reads {FORMAT}: train it again"));
     let mut agent = Agent::connect(&scorer.url, "one").await;
     agent.serves("c1", 7, 2_000).await;
     let score = until(&scorer, "c1", "unscored", |s| s["calls"].as_u64() > Some(2_000)).await;

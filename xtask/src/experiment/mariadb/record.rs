@@ -22,14 +22,13 @@ use surprisal_e2e::{
     servers::{Mariadb, Slap, WebApp},
 };
 
-/// How long is recorded to learn from, for each of so many containers: what a server does when it is new is normal too, and
-/// not the same each time.
-const TRAIN: Duration = Duration::from_secs(14);
-const LEARNED: usize = 3;
+/// How long is recorded to learn from, for each of so many containers: what a server does when it is new is normal too, and not
+/// the same each time; and under the heaviest load it takes a while until it has to write out what it changed.
+const TRAIN: [Duration; 3] = [Duration::from_secs(40), Duration::from_secs(8), Duration::from_secs(8)];
 /// How long is recorded to judge.
-const TEST: Duration = Duration::from_secs(45);
+const TEST: Duration = Duration::from_secs(40);
 /// Rounds of mariadb-slap in each recording of normal load at least, on a slow machine too.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// How long there is no attack before, between and after attacks.
 const QUIET: Duration = Duration::from_secs(6);
 /// sqlmap is stopped after this time.
@@ -106,12 +105,16 @@ impl Recorder {
         for part in Part::ALL {
             let folder = dir.join(part.folder());
             fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-            let count = if part == Part::Train { LEARNED } else { 1 };
-            for n in 1..=count {
+            let times: &[Duration] = match part {
+                Part::Train => &TRAIN,
+                Part::Test => &[TEST],
+                Part::Attack => &[Duration::ZERO],
+            };
+            for (n, time) in (1..).zip(times) {
                 let begin = Instant::now();
                 let file = folder.join(format!("mariadb-{n}.jsonl"));
                 // Visitors ask for other pages each time.
-                let attacks = self.record_part(load, part, part as u32 * 10 + n as u32, &file)?;
+                let attacks = self.record_part(load, part, *time, part as u32 * 10 + n, &file)?;
                 if part == Part::Attack {
                     write_attacks(&file.with_extension("attacks.json"), &attacks)?;
                 }
@@ -122,7 +125,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn record_part(&self, load: Load, part: Part, seed: u32, file: &Path) -> Result<Vec<Attack>> {
+    fn record_part(&self, load: Load, part: Part, time: Duration, seed: u32, file: &Path) -> Result<Vec<Attack>> {
         let network = Netns::new(self.containerd.scratch())?;
         let database = Mariadb::start(&self.containerd, &network, ID)?;
         let shop = WebApp::start(&self.containerd, &network, "webapp")?;
@@ -133,7 +136,7 @@ impl Recorder {
         let mut attacks = Vec::new();
         match part {
             Part::Train | Part::Test => {
-                thread::sleep(if part == Part::Train { TRAIN } else { TEST });
+                thread::sleep(time);
                 slap.wait_for("round", ROUNDS.saturating_sub(slap.count("round")), PATIENCE)?;
             }
             Part::Attack => {

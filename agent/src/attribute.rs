@@ -188,7 +188,6 @@ impl Attribution {
             let who = Sighting { key, cgroup_name: String::new(), tgid: calls.tgid, shim_tgid: 0, started_at: None };
             self.add(who, now_ns);
         }
-        let started = self.wall(calls.start_ns);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.seen_ns = now_ns;
         if matches!(entry.state, State::Unwanted) {
@@ -200,6 +199,8 @@ impl Attribution {
         self.totals.calls_repeated += entry.threads.repeated - repeated;
         let Some(fresh) = fresh else { return };
         self.totals.calls_lost += fresh.gap;
+        let started_ns = calls.start_ns.max(fresh.after_ns.unwrap_or(0));
+        let started = Timestamp::from_nanosecond(i128::from(started_ns) + self.epoch_offset_ns).unwrap_or(Timestamp::UNIX_EPOCH);
         let run = Run {
             tgid: calls.tgid,
             tid: calls.tid,

@@ -26,6 +26,9 @@ pub struct Fresh {
     pub tokens: Vec<u16>,
     /// The thread has ended.
     pub last: bool,
+    /// When an earlier record of the same buffer came, which did not have these calls: they were made about then or later. The
+    /// buffer's own time is that of its first call. The caller's clock; `None`: this is the buffer's first record.
+    pub after_ns: Option<u64>,
 }
 
 /// The threads of one container.
@@ -55,7 +58,7 @@ impl Sequencer {
         self.make_room(now_ns);
         let id = (calls.tid, calls.born_ns);
         let thread = self.threads.entry(id).or_insert(Thread { next: 0, seen_ns: now_ns, ended: false });
-        thread.seen_ns = now_ns;
+        let seen_ns = std::mem::replace(&mut thread.seen_ns, now_ns);
         let mut tokens = std::mem::take(&mut calls.tokens);
         let until = calls.first_seq + tokens.len() as u64;
         if thread.ended || (until <= thread.next && !calls.last) {
@@ -71,7 +74,7 @@ impl Sequencer {
         self.repeated += known;
         self.missing += gap;
         self.delivered += tokens.len() as u64;
-        Some(Fresh { first_seq, gap, tokens, last: calls.last })
+        Some(Fresh { first_seq, gap, tokens, last: calls.last, after_ns: (known > 0).then_some(seen_ns) })
     }
 
     /// Threads remembered, tombstones included.
@@ -151,7 +154,7 @@ mod tests {
     fn an_ended_thread_is_not_reborn_by_a_late_peek() {
         let mut s = Sequencer::default();
         let end = s.accept(&mut calls(0, &[1, 2], false, true), 0);
-        assert_eq!(end, Some(Fresh { first_seq: 0, gap: 0, tokens: vec![1, 2], last: true }));
+        assert_eq!(end, Some(Fresh { first_seq: 0, gap: 0, tokens: vec![1, 2], last: true, after_ns: None }));
         assert_eq!(s.accept(&mut calls(0, &[1], true, false), 1), None);
         let mut reborn = calls(0, &[9], false, false);
         reborn.born_ns = 5;
@@ -161,12 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn calls_are_no_older_than_the_record_that_did_not_have_them() {
+        let mut s = Sequencer::default();
+        let mut after = |seq, tokens: &[u16], now| s.accept(&mut calls(seq, tokens, true, false), now).map(|f| f.after_ns);
+        assert_eq!(after(0, &[1], 10), Some(None));
+        assert_eq!(after(0, &[1, 2], 20), Some(Some(10)));
+        // Nothing new at 30: what comes later is later than that.
+        assert_eq!(after(0, &[1, 2], 30), None);
+        assert_eq!(after(0, &[1, 2, 3], 40), Some(Some(30)));
+        // The next buffer has a time of its own.
+        assert_eq!(after(3, &[4], 50), Some(None));
+    }
+
+    #[test]
     fn the_end_is_told_even_without_calls() {
         let mut s = Sequencer::default();
         s.accept(&mut calls(0, &[1], true, false), 0);
         assert_eq!(
             s.accept(&mut calls(0, &[1], false, true), 0),
-            Some(Fresh { first_seq: 1, gap: 0, tokens: vec![], last: true })
+            Some(Fresh { first_seq: 1, gap: 0, tokens: vec![], last: true, after_ns: Some(0) })
         );
     }
 

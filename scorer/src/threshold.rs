@@ -9,8 +9,9 @@
 //! 2. Where the held-out windows are worth at least [`ENOUGH`] alerts of the budget, it is read off the sample, and that is the
 //!    threshold, unless what stands below it is higher still: windows that were trained on and such as begin with
 //!    their context forgotten.
-//! 3. Otherwise a generalised Pareto tail is followed to the quantile ([`tail`]), and the threshold is `extrapolated`: the best
-//!    guess there is, however far; how little it may be worth is said in point 5. Then it is never below the highest score of
+//! 3. Otherwise a generalised Pareto tail is followed towards the quantile ([`tail`]), no further than [`REACH`], and the threshold is
+//!    `extrapolated`: seconds of a recording do not tell how high a day goes; what that means for the budget is said in
+//!    point 5 (and by the tail, in [`Calibration::expected_false_alarms`]). Then it is never below the highest score of
 //!    any normal window at hand, plus a margin. Windows that were trained on count because what happens once (a start) is in
 //!    training only, and will happen again; windows whose context is forgotten count because an agent that is restarted
 //!    takes up all threads in their middle, on all nodes; windows that were trained on count once more as if their stretch of
@@ -36,8 +37,8 @@ use tail::{Tail, extremal_index};
 pub const ENOUGH: f64 = 10.0;
 /// A tail's level is known where its standard error is at most this share of what it lies above the tail's start.
 pub const KNOWN: f64 = 0.5;
-/// Nothing is promised further away than so many times the held-out time: whatever a tail's form, a minute does not tell what
-/// happens once a day. Siffert et al. follow theirs from 1,000 values to one in 1,000 to 100,000: 1 to 100 times.
+/// A tail is followed, and something promised, no further away than so many times the held-out time: whatever a tail's form, a
+/// minute does not tell what happens once a day. Siffert et al. follow theirs from 1,000 values to one in 1,000 to 100,000: 1 to 100 times.
 pub const REACH: f64 = 100.0;
 /// Share of the sample that the tail is fitted on, and windows that it needs at least.
 const TAIL: f64 = 0.05;
@@ -224,8 +225,9 @@ pub fn calibrate(held_out: &[Vec<Score>], ask: Ask) -> Result<Calibration, Calib
     let ceiling = ask.unseen_nats / 2.0;
     let highest = sample.max().max(ask.highest.nats());
     let extrapolated = days * ask.budget < ENOUGH;
-    let tail = extrapolated.then(|| sample.tail(from_q, from, index, needed));
-    let level = tail.map_or_else(|| sample.quantile(needed).next_up(), |t| t.level((1.0 - needed) / (1.0 - from_q)));
+    let to_q = needed.min(1.0 - 1.0 / (REACH * sample.len() * index));
+    let tail = extrapolated.then(|| sample.tail(from_q, from, index, to_q));
+    let level = tail.map_or_else(|| sample.quantile(needed).next_up(), |t| t.level((1.0 - to_q) / (1.0 - from_q)));
     let least = if extrapolated { highest.max(ask.left_out.nats()) + margin } else { ask.highest.nats().next_up() };
     let threshold = level.max(least).min(ceiling);
     let expected = tail.map(|t| t.beyond(threshold) * (1.0 - t.from_q) * index * ask.windows_per_container_day);
@@ -309,12 +311,12 @@ impl Sample {
         (if above > 0.0 { 1.0 - above / self.len() } else { 1.0 - share }, from)
     }
 
-    fn tail(&self, from_q: f64, from: f64, index: f64, needed: f64) -> Tail {
+    fn tail(&self, from_q: f64, from: f64, index: f64, to_q: f64) -> Tail {
         let mut excesses: Vec<_> =
             self.sorted.iter().rev().take_while(|s| **s > from).map(|s| s - from).filter(|e| e.is_finite()).collect();
         let clusters = excesses.len() as f64 * index;
         let tail = Tail::fit(from_q, from, &mut excesses, clusters);
-        let standard_error = tail.error((1.0 - needed) / (1.0 - from_q), clusters);
+        let standard_error = tail.error((1.0 - to_q) / (1.0 - from_q), clusters);
         Tail { standard_error, ..tail }
     }
 }
@@ -393,6 +395,10 @@ mod tests {
         assert!(c.extrapolated && c.threshold.nats() > c.highest + c.margin);
         let expected = c.expected_false_alarms.expect("a tail");
         assert!((expected - 1.0).abs() < 1e-6, "{expected}");
+        // No further than a hundred times the sample, whatever the budget; then it says that there will be more.
+        let further = |day: f64| calibrate(&[stretch(&scores)], Ask { windows_per_container_day: day, ..ask }).expect("a sample");
+        assert_eq!(further(1e6).threshold, further(1e9).threshold);
+        assert!(further(1e6).expected_false_alarms > Some(5.0));
     }
 
     #[test]

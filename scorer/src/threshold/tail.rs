@@ -38,7 +38,7 @@ pub struct Tail {
     /// Windows above `from` that it was fitted on; 0: not known.
     #[serde(default)]
     pub windows: u64,
-    /// Standard error of the level that the budget needs, nats a call; 0: not known.
+    /// Standard error of the level that it was followed to, nats a call; 0: not known.
     #[serde(default)]
     pub standard_error: f64,
 }

@@ -158,7 +158,7 @@ impl Loaded {
         let one = |((job, encoded), which): ((&Job, &Encoded), &usize)| {
             let judged = judged.get(*which)?;
             let novelty = self.profile.novelty.nats(&job.window.calls);
-            let score = score::window(&judged.nll, novelty);
+            let score = score::window(&judged.nll, &job.window.calls, novelty);
             let evidence = verdict::evidence(&job.window, encoded, judged, (score, novelty), vocabulary);
             Some(Verdicted { score, evidence, version: Arc::clone(&self.version) })
         };
@@ -234,8 +234,9 @@ mod tests {
     fn every_job_is_answered_and_equal_windows_are_judged_once() {
         let jobs = vec![job("a", 1, 64), job("a", 2, 64), job("a", 3, 8), job("b", 4, 64), job("x", 5, 64)];
         let (said, sizes) = run(vec![install("a"), install("b"), Command::Judge(jobs)]);
-        // The model says one nat a call; that the one call was made without the other counts for 3 (1 - √½).
-        assert_eq!(said, ["a/1 1.88", "a/2 1.88", "a/3 0.94", "b/4 1.88", "x/5 none"]);
+        // The model says one nat a call, of which the 64 turns of one call weigh 2 + 1 + 1/2 + … + 1/62 = 6.71, over 16; that the
+        // one call was made without the other counts for 3 (1 - √½) = 0.88.
+        assert_eq!(said, ["a/1 1.30", "a/2 1.30", "a/3 0.72", "b/4 1.30", "x/5 none"]);
         assert_eq!(sizes, [2, 1]);
     }
 

@@ -3,11 +3,14 @@
 //! In: nats a call, what a window's set of calls counts for. Out: [`Score`]s. Never: a threshold, a clock (times come as values).
 
 use crate::window::SHORTEST;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
+use surprisal_proto::token::Token;
 
 /// How long a window counts for its container's score.
 pub const RECENT: Duration = Duration::from_secs(30);
+/// Calls that make a turn of a loop, in [`window`].
+const TURN: usize = 3;
 /// Windows kept as evidence, the most surprising ones.
 pub const EVIDENCE: usize = 3;
 
@@ -27,14 +30,30 @@ impl Score {
     }
 }
 
-/// A window's score: the sum of its calls' surprisals over its length, but at least over [`SHORTEST`] calls, and to it
-/// what its set of calls counts for ([`crate::novelty::Novelty::nats`]).
+/// A window's score: the mean surprisal of its calls, each weighted by how often the window has repeated itself so far, and
+/// to it what its set of calls counts for ([`crate::novelty::Novelty::nats`]).
 ///
-/// A window of three calls says little: divided by three, one unlikely call would make it an alarm. So a
+/// A call that ends the k-th occurrence in the window of the same three calls weighs 1/k: a loop is one thing that
+/// happens, and neither 60 harmless turns of it (spam that hides an attack) nor 60 odd ones (a thread that spins) say 60 times
+/// as much as one. The sum is divided by that of the weights, but at least by [`SHORTEST`]:
+///
+/// a window of three calls says little: divided by three, one unlikely call would make it an alarm. So a
 /// short window is scored as if the calls that it lacks carried no surprise.
-pub fn window(nll: &[f32], novelty: f64) -> Score {
-    let sum: f64 = nll.iter().map(|n| f64::from(*n)).sum();
-    Score::new(sum / nll.len().max(SHORTEST) as f64 + novelty)
+pub fn window(nll: &[f32], calls: &[Token], novelty: f64) -> Score {
+    let weights = weights(calls);
+    let sum: f64 = nll.iter().zip(&weights).map(|(n, weight)| f64::from(*n) * weight).sum();
+    Score::new(sum / weights.iter().sum::<f64>().max(SHORTEST as f64) + novelty)
+}
+
+/// What each call weighs: 1/k where the last [`TURN`] calls, or those since the window's start, come for the k-th time.
+fn weights(calls: &[Token]) -> Vec<f64> {
+    let mut turns: HashMap<&[Token], f64> = HashMap::with_capacity(calls.len());
+    let weight = |i: usize| {
+        let times = turns.entry(&calls[(i + 1).saturating_sub(TURN)..=i]).or_default();
+        *times += 1.0;
+        times.recip()
+    };
+    (0..calls.len()).map(weight).collect()
 }
 
 /// The recent past of one container: the most surprising windows of each of the last seconds.
@@ -109,11 +128,30 @@ mod tests {
     fn short_windows_are_padded_with_no_surprise() {
         for (calls, each, expect) in [(64, 2.0, 2.0), (16, 2.0, 2.0), (8, 2.0, 1.0), (1, 16.0, 1.0), (0, 0.0, 0.0)] {
             for novelty in [0.0, 0.5] {
-                let got = window(&vec![each; calls], novelty).nats();
+                let different: Vec<_> = (0..calls).map(|n| Token(n as u16)).collect();
+                let got = window(&vec![each; calls], &different, novelty).nats();
                 assert!((got - expect - novelty).abs() < 1e-9, "{calls} calls: {got}");
             }
         }
-        assert!(window(&[f32::NAN], 0.0).nats().is_infinite());
+        assert!(window(&[f32::NAN], &[Token(0)], 0.0).nats().is_infinite());
+    }
+
+    #[test]
+    fn a_turn_that_comes_again_weighs_less() {
+        let tokens = |calls: &[u16]| calls.iter().copied().map(Token).collect::<Vec<_>>();
+        let check = |calls: &[u16], expect: &[f64]| assert_eq!(weights(&tokens(calls)), expect, "{calls:?}");
+        check(&[], &[]);
+        check(&[1, 2, 3, 4], &[1.0, 1.0, 1.0, 1.0]);
+        check(&[1, 1, 1, 1, 1], &[1.0, 1.0, 1.0, 0.5, 1.0 / 3.0]);
+        check(&[1, 2, 1, 2, 1, 2], &[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]);
+        // Twenty surprising calls of their own, hidden among a loop, say as much as without it.
+        let (odd, spam): (Vec<u16>, Vec<u16>) = ((10..30).collect(), vec![1; 44]);
+        let nll: Vec<f32> = odd.iter().map(|_| 5.0).chain(spam.iter().map(|_| 0.0)).collect();
+        let (alone, hidden) = (window(&nll[..20], &tokens(&odd), 0.0), window(&nll, &tokens(&[odd, spam].concat()), 0.0));
+        assert!((alone.nats() - 5.0).abs() < 1e-9 && hidden.nats() > 3.5, "{hidden:?}");
+        // A loop of surprising calls says little more than some of its turns.
+        let spin = window(&[5.0; 64], &tokens(&[7; 64]), 0.0);
+        assert!(spin.nats() > 1.5 && spin.nats() < 2.5, "{spin:?}");
     }
 
     #[test]

@@ -6,16 +6,17 @@
 //! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.
 //!
 //! - `lstm`: surprisal per call, the mean over all scored calls.
-//! - `surprisal`: the same plus the distance to the nearest known set of calls ([`crate::novelty`]), which calls that an
+//! - `surprisal`: windows' scores as served ([`score::window`]), their mean weighted by their lengths, plus the distance to the nearest known set of calls ([`crate::novelty`]), which calls that an
 //!   attacker repeats cannot dilute. The distance is brought to nats: a standard deviation of it among held-out normal
 //!   examples counts as much as one of the surprisal's. One distance of 1 never counts for more than half the
 //!   surprisal of a call that training never saw.
 //!
 //! With labels, `lstm` is the difference of two LSTMs' mean surprisals: normal's less the attacks' (a log likelihood ratio
-//! per call).
+//! per call); `surprisal` is the mean of three probabilities: a random forest's, a support vector machine's and that of this
+//! ratio, the latter two by the logistic function.
 
 use super::methods::{Fitter, Ours, Unfit};
-use crate::baseline::{Example, Method};
+use crate::baseline::{Example, Kind, Method};
 use crate::model::lstm::Lstm;
 use crate::model::{Encoded, LanguageModel as _, ModelError, Sizes};
 use crate::novelty::{KnownSets, Novelty, nats_per_distance};
@@ -27,7 +28,7 @@ use crate::train::progress::Progress;
 use crate::train::select::{distinct, draw, select};
 use crate::train::{Options, UNKNOWN_SHARE};
 use crate::vocab::Vocabulary;
-use crate::window::{CALLS, CONTEXT, Cut, Cutter, Run, Window};
+use crate::window::{CALLS, CONTEXT, Cut, Cutter, Run, SHORTEST, Window};
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -43,7 +44,10 @@ const HELD_WINDOWS: usize = 8_192;
 /// Different windows judged at once.
 const BATCH: usize = 4_096;
 /// Fits that are remembered, so that two methods that share a model train it once.
-const REMEMBERED: usize = 4;
+const REMEMBERED: usize = 8;
+
+/// Log odds that a margin of 1, and a ratio of 1 nat a call, are taken for.
+const LOG_ODDS: f64 = 2.0;
 
 /// How the model is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +94,15 @@ impl Fitter for Trainer {
         seed: u64,
         progress: &Progress,
     ) -> Result<Box<dyn Method>, Unfit> {
-        let (normal, attack) = (remembered(normal, self.how, seed, progress)?, remembered(attack, self.how, seed, progress)?);
-        Ok(Box::new(Ratio { normal, attack }))
+        let bases = (remembered(normal, self.how, seed, progress)?, remembered(attack, self.how, seed, progress)?);
+        let ratio = Ratio { normal: bases.0, attack: bases.1 };
+        Ok(match self.ours {
+            Ours::Lstm => Box::new(ratio),
+            Ours::Surprisal => {
+                let fit = |kind| crate::baseline::fit_labelled(kind, normal, attack, seed);
+                Box::new(Vote { forest: fit(Kind::RandomForest)?, margin: fit(Kind::Svm)?, ratio })
+            }
+        })
     }
 }
 
@@ -190,23 +201,22 @@ impl Base {
         let held_out = part(true);
         let known = KnownSets::learn(part(false).iter().map(Example::scored));
         let unseen = (base.vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
-        let means = base.means(&held_out).into_iter().zip(&held_out);
+        let means = base.means(&held_out, false).into_iter().zip(&held_out);
         let both: Vec<_> = means.map(|(mean, e)| (mean, known.distance(&known.set(e.scored())), 1)).collect();
         base.nats_per_distance = nats_per_distance(&both, unseen / 2.0);
         Ok(base)
     }
 
-    /// Mean surprisal of each example, nats a call.
-    fn means(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        let mut at: HashMap<Encoded, usize> = HashMap::new();
-        let mut different: Vec<Encoded> = Vec::new();
+    /// Mean of each example, nats a call: of windows' scores as served, or of surprisal alone (`plain`).
+    fn means(&self, examples: &[Example<'_>], plain: bool) -> Vec<f64> {
+        let mut at: HashMap<Window, usize> = HashMap::new();
+        let mut different: Vec<Window> = Vec::new();
         let mut parts: Vec<Vec<usize>> = Vec::with_capacity(examples.len());
         for example in examples {
             let mut part = Vec::new();
             for window in windows(example) {
-                let encoded = Encoded::new(&window, &self.vocabulary);
-                part.push(*at.entry(encoded).or_insert_with_key(|encoded| {
-                    different.push(encoded.clone());
+                part.push(*at.entry(window).or_insert_with_key(|window| {
+                    different.push(window.clone());
                     different.len() - 1
                 }));
             }
@@ -214,23 +224,29 @@ impl Base {
         }
         let mut said: Vec<(f64, usize)> = Vec::with_capacity(different.len());
         for batch in different.chunks(BATCH) {
-            match self.model.judge(batch) {
-                Ok(judged) => said.extend(judged.iter().map(|j| (total(&j.nll), j.nll.len()))),
+            let encoded: Vec<_> = batch.iter().map(|w| Encoded::new(w, &self.vocabulary)).collect();
+            match self.model.judge(&encoded) {
+                Ok(judged) => said.extend(judged.iter().zip(batch).map(|(j, w)| (total(&j.nll, w, plain), w.calls.len()))),
                 // What cannot be computed is as strange as can be, and shows in every figure.
-                Err(_) => said.extend(batch.iter().map(|b| (f64::INFINITY, b.scored().len()))),
+                Err(_) => said.extend(batch.iter().map(|b| (f64::INFINITY, b.calls.len()))),
             }
         }
         let mean = |part: &Vec<usize>| {
             let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| (sum + said[*i].0, n + said[*i].1));
-            sum / n.max(crate::window::SHORTEST) as f64
+            sum / n.max(1) as f64
         };
         parts.iter().map(mean).collect()
     }
 }
 
-/// Surprisal of a window's calls together, nats.
-fn total(nll: &[f32]) -> f64 {
-    score::window(nll, 0.0).nats() * nll.len().max(crate::window::SHORTEST) as f64
+/// What a window counts for among those of its trace: its score, or its plain mean surprisal, once for each of its calls.
+fn total(nll: &[f32], window: &Window, plain: bool) -> f64 {
+    let length = nll.len() as f64;
+    if plain {
+        let sum: f64 = nll.iter().map(|n| f64::from(*n)).sum();
+        return sum * length / length.max(SHORTEST as f64);
+    }
+    score::window(nll, &window.calls, 0.0).nats() * length
 }
 
 /// An example as windows: itself where it is one.
@@ -258,7 +274,7 @@ struct Mean(Rc<Base>);
 
 impl Method for Mean {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.0.means(examples)
+        self.0.means(examples, true)
     }
 }
 
@@ -270,7 +286,7 @@ struct Combined {
 
 impl Method for Combined {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.base.means(examples).into_iter().zip(examples).map(|(mean, e)| mean + self.novelty.nats(e.scored())).collect()
+        self.base.means(examples, false).into_iter().zip(examples).map(|(mean, e)| mean + self.novelty.nats(e.scored())).collect()
     }
 }
 
@@ -282,12 +298,29 @@ struct Ratio {
 
 impl Method for Ratio {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.normal.means(examples).into_iter().zip(self.attack.means(examples)).map(|(n, a)| n - a).collect()
+        self.normal.means(examples, true).into_iter().zip(self.attack.means(examples, true)).map(|(n, a)| n - a).collect()
     }
 
     /// As likely under the one as under the other is normal.
     fn decision(&self) -> Option<f64> {
         Some(0.0)
+    }
+}
+
+/// `surprisal` with labels.
+struct Vote {
+    forest: Box<dyn Method>,
+    margin: Box<dyn Method>,
+    ratio: Ratio,
+}
+
+impl Method for Vote {
+    /// 0 to 1; what is above one half is an attack.
+    fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
+        let probability = |log_odds: f64| 1.0 / (1.0 + (-LOG_ODDS * log_odds).exp());
+        let (forest, margin, ratio) = (self.forest.score(examples), self.margin.score(examples), self.ratio.score(examples));
+        let each = forest.into_iter().zip(margin).zip(ratio);
+        each.map(|((forest, margin), ratio)| (forest + probability(margin) + probability(ratio)) / 3.0).collect()
     }
 }
 
@@ -333,7 +366,8 @@ mod tests {
             let attack: Vec<_> = attack.iter().map(|t| example(t)).collect();
             let method = trainer.fit_labelled(&normal, &attack, 1, &progress).expect("fits");
             let said = method.score(&judged);
-            assert!(said[0] < 0.0 && said[1] > 0.0, "{said:?}");
+            let even = method.decision().unwrap_or(0.5);
+            assert!(said[0] < even && said[1] > even, "{said:?}");
         }
     }
 }

@@ -245,7 +245,7 @@ fn scores(
         let encoded: Vec<_> = part.iter().map(encode).collect();
         let judged = model.judge(&encoded)?;
         let novelty = |w: &Counted<'_>| novelty.map_or(0.0, |n| n.nats(&w.window.calls));
-        scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll, novelty(w)), w.count)));
+        scores.extend(part.iter().zip(judged).map(|(w, j)| (score::window(&j.nll, &w.window.calls, novelty(w)), w.count)));
     }
     Ok(scores)
 }

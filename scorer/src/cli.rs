@@ -141,6 +141,9 @@ pub struct Evaluate {
     /// Only these methods, in this order [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub methods: Vec<Name>,
+    /// Forget the classes of arguments, to see what they are worth
+    #[arg(long)]
+    pub no_argument_classes: bool,
     /// The labelled, cross-validated protocol too, with this many folds
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=100))]
     pub labelled_folds: Option<u16>,

@@ -121,7 +121,10 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
         timings: args.timings,
         seed: args.seed,
     };
-    let data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
+    let mut data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
+    if args.no_argument_classes {
+        data.forget_classes();
+    }
     let fitters: Vec<_> = names.into_iter().map(|name| fitter(name, &args)).collect();
     let path = args.data.display().to_string();
     let (report, said) = evaluate::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;

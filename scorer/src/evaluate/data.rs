@@ -154,6 +154,14 @@ pub struct DataSet {
 pub const HELD_OUT: f64 = 0.2;
 
 impl DataSet {
+    /// Forgets the classes of arguments: what is left are call numbers, as a recorder without classes would have given.
+    pub fn forget_classes(&mut self) {
+        for call in self.train.iter_mut().chain(&mut self.test).flat_map(|item| &mut item.calls) {
+            *call = Token::new(call.nr(), 0);
+        }
+        self.left_out.push("argument classes of all calls".to_owned());
+    }
+
     /// For each item of `train`: it is held out. Of traces these are the last [`HELD_OUT`] in their order, of each
     /// recording those of the last [`HELD_OUT`] of its time. At least one is held out and one is not, where there are two.
     pub fn held_out(&self) -> Vec<bool> {
@@ -217,6 +225,14 @@ pub(super) mod tests {
             normal_container_seconds: 0.0,
             left_out: vec![],
         }
+    }
+
+    #[test]
+    fn classes_are_forgotten_and_numbers_are_not() {
+        let mut data = traces(vec![trace(Set::NormalTrain, 0, None, &[257 | 15 << 10, 3])], vec![]);
+        data.forget_classes();
+        assert_eq!(data.train[0].calls, [Token(257), Token(3)]);
+        assert_eq!(data.left_out, ["argument classes of all calls"]);
     }
 
     #[test]

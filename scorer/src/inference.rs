@@ -235,8 +235,8 @@ mod tests {
         let jobs = vec![job("a", 1, 64), job("a", 2, 64), job("a", 3, 8), job("b", 4, 64), job("x", 5, 64)];
         let (said, sizes) = run(vec![install("a"), install("b"), Command::Judge(jobs)]);
         // The model says one nat a call, of which the 64 turns of one call weigh 2 + 1 + 1/2 + … + 1/62 = 6.71, over 16; that the
-        // one call was made without the other counts for 3 (1 - √½) = 0.88.
-        assert_eq!(said, ["a/1 1.30", "a/2 1.30", "a/3 0.72", "b/4 1.30", "x/5 none"]);
+        // one call was made without the other makes each more surprising by 3 (1 - √½) = 0.88.
+        assert_eq!(said, ["a/1 0.79", "a/2 0.79", "a/3 0.52", "b/4 0.79", "x/5 none"]);
         assert_eq!(sizes, [2, 1]);
     }
 

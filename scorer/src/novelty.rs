@@ -9,7 +9,6 @@
 //! distance counts for as many nats a call as one of the mean surprisal.
 
 use crate::vocab::Vocabulary;
-use crate::window::SHORTEST;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use surprisal_proto::token::Token;
@@ -114,11 +113,8 @@ impl Novelty {
     }
 
     /// What the calls of a window or trace count for by being used together, nats a call: 0 or above.
-    ///
-    /// As with surprisal, fewer than [`SHORTEST`] calls count for as much less: a few calls are soon a set of their own.
     pub fn nats(&self, calls: &[Token]) -> f64 {
-        let share = (calls.len() as f64 / SHORTEST as f64).min(1.0);
-        self.nats_per_distance * share * self.known.distance(&self.known.set(calls))
+        self.nats_per_distance * self.known.distance(&self.known.set(calls))
     }
 
     /// As a profile of this vocabulary keeps it.
@@ -198,13 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn few_calls_count_for_less() {
+    fn a_distance_counts_for_nats() {
         let novelty = Novelty::new(known(), 6.0);
-        for (calls, expect) in [(64, 6.0), (16, 6.0), (8, 3.0), (1, 0.375), (0, 0.0)] {
-            let got = novelty.nats(&tokens(&vec![9; calls]));
-            assert!((got - expect).abs() < 1e-12, "{calls} calls: {got}");
+        for (calls, expect) in [(&[9, 9][..], 6.0), (&[4, 1], 3.0), (&[4, 5, 4, 5], 0.0)] {
+            let got = novelty.nats(&tokens(calls));
+            assert!((got - expect).abs() < 1e-12, "{calls:?}: {got}");
         }
-        assert!(novelty.nats(&tokens(&[4, 5].repeat(32))).abs() < 1e-12);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Score {
 }
 
 /// A window's score: the mean surprisal of its calls, each weighted by how often the window has repeated itself so far, and
-/// to it what its set of calls counts for ([`crate::novelty::Novelty::nats`]).
+/// more surprising by what the set of its calls counts for ([`crate::novelty::Novelty::nats`]).
 ///
 /// A call that ends the k-th occurrence in the window of the same three calls weighs 1/k: a loop is one thing that
 /// happens, and neither 60 harmless turns of it (spam that hides an attack) nor 60 odd ones (a thread that spins) say 60 times
@@ -41,8 +41,8 @@ impl Score {
 /// short window is scored as if the calls that it lacks carried no surprise.
 pub fn window(nll: &[f32], calls: &[Token], novelty: f64) -> Score {
     let weights = weights(calls);
-    let sum: f64 = nll.iter().zip(&weights).map(|(n, weight)| f64::from(*n) * weight).sum();
-    Score::new(sum / weights.iter().sum::<f64>().max(SHORTEST as f64) + novelty)
+    let sum: f64 = nll.iter().zip(&weights).map(|(n, weight)| (f64::from(*n) + novelty) * weight).sum();
+    Score::new(sum / weights.iter().sum::<f64>().max(SHORTEST as f64))
 }
 
 /// What each call weighs: 1/k where the last [`TURN`] calls, or those since the window's start, come for the k-th time.
@@ -130,6 +130,7 @@ mod tests {
             for novelty in [0.0, 0.5] {
                 let different: Vec<_> = (0..calls).map(|n| Token(n as u16)).collect();
                 let got = window(&vec![each; calls], &different, novelty).nats();
+                let novelty = novelty * (calls as f64 / 16.0).min(1.0);
                 assert!((got - expect - novelty).abs() < 1e-9, "{calls} calls: {got}");
             }
         }

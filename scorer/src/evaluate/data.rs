@@ -229,7 +229,7 @@ pub(super) mod tests {
 
     #[test]
     fn classes_are_forgotten_and_numbers_are_not() {
-        let mut data = traces(vec![trace(Set::NormalTrain, 0, None, &[257 | 15 << 10, 3])], vec![]);
+        let mut data = traces(vec![trace(Set::NormalTrain, 0, None, &[Token::new(257, 15).0, 3])], vec![]);
         data.forget_classes();
         assert_eq!(data.train[0].calls, [Token(257), Token(3)]);
         assert_eq!(data.left_out, ["argument classes of all calls"]);

@@ -79,7 +79,7 @@ impl Fitter for Trainer {
     fn fit(&self, normal: &[Example<'_>], seed: u64, progress: &Progress) -> Result<Box<dyn Method>, Unfit> {
         let base = remembered(normal, self.how, seed, progress)?;
         Ok(match self.ours {
-            Ours::Lstm => Box::new(Mean(base)),
+            Ours::Lstm => Box::new(Plain(base)),
             Ours::Surprisal => {
                 let known = KnownSets::learn(normal.iter().map(Example::scored));
                 Box::new(Combined { novelty: Novelty::new(known, base.nats_per_distance), base })
@@ -201,14 +201,14 @@ impl Base {
         let held_out = part(true);
         let known = KnownSets::learn(part(false).iter().map(Example::scored));
         let unseen = (base.vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
-        let means = base.means(&held_out, false).into_iter().zip(&held_out);
+        let means = base.means(&held_out, Mean::Weighted).into_iter().zip(&held_out);
         let both: Vec<_> = means.map(|(mean, e)| (mean, known.distance(&known.set(e.scored())), 1)).collect();
         base.nats_per_distance = nats_per_distance(&both, unseen / 2.0);
         Ok(base)
     }
 
-    /// Mean of each example, nats a call: of windows' scores as served, or of surprisal alone (`plain`).
-    fn means(&self, examples: &[Example<'_>], plain: bool) -> Vec<f64> {
+    /// Mean over each example's windows, by their lengths, nats a call.
+    fn means(&self, examples: &[Example<'_>], how: Mean<'_>) -> Vec<f64> {
         let mut at: HashMap<Window, usize> = HashMap::new();
         let mut different: Vec<Window> = Vec::new();
         let mut parts: Vec<Vec<usize>> = Vec::with_capacity(examples.len());
@@ -222,31 +222,50 @@ impl Base {
             }
             parts.push(part);
         }
-        let mut said: Vec<(f64, usize)> = Vec::with_capacity(different.len());
+        let mut nll: Vec<Option<Vec<f32>>> = Vec::with_capacity(different.len());
         for batch in different.chunks(BATCH) {
             let encoded: Vec<_> = batch.iter().map(|w| Encoded::new(w, &self.vocabulary)).collect();
             match self.model.judge(&encoded) {
-                Ok(judged) => said.extend(judged.iter().zip(batch).map(|(j, w)| (total(&j.nll, w, plain), w.calls.len()))),
-                // What cannot be computed is as strange as can be, and shows in every figure.
-                Err(_) => said.extend(batch.iter().map(|b| (f64::INFINITY, b.calls.len()))),
+                Ok(judged) => nll.extend(judged.into_iter().map(|j| Some(j.nll))),
+                Err(_) => nll.resize(nll.len() + batch.len(), None),
             }
         }
-        let mean = |part: &Vec<usize>| {
-            let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| (sum + said[*i].0, n + said[*i].1));
+        let mean = |(part, example): (&Vec<usize>, &Example<'_>)| {
+            let novelty = how.novelty(example);
+            let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| {
+                let length = different[*i].calls.len();
+                // What cannot be computed is as strange as can be, and shows in every figure.
+                let score = nll[*i].as_ref().map_or(f64::INFINITY, |nll| how.score(nll, &different[*i], novelty));
+                (sum + score * length as f64, n + length)
+            });
             sum / n.max(1) as f64
         };
-        parts.iter().map(mean).collect()
+        parts.iter().zip(examples).map(mean).collect()
     }
 }
 
-/// What a window counts for among those of its trace: its score, or its plain mean surprisal, once for each of its calls.
-fn total(nll: &[f32], window: &Window, plain: bool) -> f64 {
-    let length = nll.len() as f64;
-    if plain {
-        let sum: f64 = nll.iter().map(|n| f64::from(*n)).sum();
-        return sum * length / length.max(SHORTEST as f64);
+/// What is made of a window's surprisals.
+#[derive(Clone, Copy)]
+enum Mean<'a> {
+    /// Their plain mean.
+    Plain,
+    /// The window's score without novelty.
+    Weighted,
+    /// The window's score as served; the set is the whole example's.
+    Served(&'a Novelty),
+}
+
+impl Mean<'_> {
+    fn novelty(self, example: &Example<'_>) -> f64 {
+        if let Self::Served(novelty) = self { novelty.nats(example.scored()) } else { 0.0 }
     }
-    score::window(nll, &window.calls, 0.0).nats() * length
+
+    fn score(self, nll: &[f32], window: &Window, novelty: f64) -> f64 {
+        match self {
+            Self::Plain => nll.iter().map(|n| f64::from(*n)).sum::<f64>() / nll.len().max(SHORTEST) as f64,
+            Self::Weighted | Self::Served(_) => score::window(nll, &window.calls, novelty).nats(),
+        }
+    }
 }
 
 /// An example as windows: itself where it is one.
@@ -270,11 +289,11 @@ fn windows(example: &Example<'_>) -> Vec<Window> {
 }
 
 /// `lstm`.
-struct Mean(Rc<Base>);
+struct Plain(Rc<Base>);
 
-impl Method for Mean {
+impl Method for Plain {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.0.means(examples, true)
+        self.0.means(examples, Mean::Plain)
     }
 }
 
@@ -286,7 +305,7 @@ struct Combined {
 
 impl Method for Combined {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.base.means(examples, false).into_iter().zip(examples).map(|(mean, e)| mean + self.novelty.nats(e.scored())).collect()
+        self.base.means(examples, Mean::Served(&self.novelty))
     }
 }
 
@@ -298,7 +317,8 @@ struct Ratio {
 
 impl Method for Ratio {
     fn score(&self, examples: &[Example<'_>]) -> Vec<f64> {
-        self.normal.means(examples, true).into_iter().zip(self.attack.means(examples, true)).map(|(n, a)| n - a).collect()
+        let [normal, attack] = [&self.normal, &self.attack].map(|base| base.means(examples, Mean::Plain));
+        normal.into_iter().zip(attack).map(|(n, a)| n - a).collect()
     }
 
     /// As likely under the one as under the other is normal.

@@ -22,6 +22,8 @@ use std::{
 const FOLDS: u32 = 3;
 /// Cores that the model may use: fixed, since another number adds in another order.
 const THREADS: u32 = 2;
+/// The model's size and training: more than `train`'s defaults, since the data set is larger than a recording of minutes.
+const MODEL: [&str; 6] = ["--hidden", "128", "--max-windows", "8192", "--epochs", "16"];
 /// Of this many traces `--quick` takes one.
 const QUICK: usize = 8;
 /// `evaluate` ends so when a method failed and the others are reported.
@@ -76,7 +78,7 @@ fn evaluate(scorer: &Path, layout: &Path, args: &Args) -> Result<Value> {
     let mut command = Command::new(scorer);
     command.arg("evaluate").arg(layout).args(["--abi", "i386", "--allow-leakage"]).arg("--json").arg(&json);
     command.args(["--labelled-folds", &FOLDS.to_string(), "--threads", &THREADS.to_string()]);
-    command.args(["--seed", &args.seed.to_string()]);
+    command.args(["--seed", &args.seed.to_string()]).args(MODEL);
     if !args.methods.is_empty() {
         command.args(["--methods", &args.methods.join(",")]);
     }

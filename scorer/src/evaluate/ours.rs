@@ -1,6 +1,6 @@
 //! The project's own model as a method among others.
 //!
-//! In: examples. Out: an LSTM taught by [`crate::train::learn::teach`], as `train` teaches it, and what it says. Never: a profile,
+//! In: examples. Out: an LSTM taught by `teach`, as `train` teaches it, and what it says. Never: a profile,
 //! another rule for windows than the one that is served.
 //!
 //! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.

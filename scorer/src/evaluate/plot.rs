@@ -95,7 +95,7 @@ fn roc(units: &[Unit]) -> Vec<Point> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Several ROCs in one picture, drawn as steps: between two points nothing is attained but the lower one. With `log` the
-/// axis of false positive rates is logarithmic, from [`LEAST_FPR`] on.
+/// axis of false positive rates is logarithmic, from `LEAST_FPR` on.
 pub fn draw_roc(title: &str, curves: &[(&str, Vec<Point>)], log: bool) -> Result<String, PlotError> {
     let mut svg = String::new();
     {

@@ -7,8 +7,8 @@
 //! distribution (Pickands 1975), which is what Siffert et al. draw thresholds for streams from (KDD 2017, SPOT). It is
 //! fitted by Zhang and Stephens' estimator (Technometrics 51, 2009): an average over the profile likelihood of one parameter,
 //! defined for every sample, nearly as good as maximum likelihood, with no iteration that might not end. A small
-//! sample says next to nothing of the shape: it is drawn towards 0 (the exponential tail) as if [`PRIOR`] clusters
-//! had said so (as Vehtari et al. do, JMLR 25, 2024), and kept within [`SHAPES`]: a mean of bounded surprisals has
+//! sample says next to nothing of the shape: it is drawn towards 0 (the exponential tail) as if `PRIOR` clusters
+//! had said so (as Vehtari et al. do, JMLR 25, 2024), and kept within `SHAPES`: a mean of bounded surprisals has
 //! no heavier tail. The scale then follows from the mean excess.
 //!
 //! One odd second makes several odd windows, and those are one alert. The extremal index is how many clusters there are for each

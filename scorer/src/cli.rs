@@ -78,6 +78,29 @@ pub struct Serve {
     pub threads: u16,
 }
 
+/// How a model learns: flags of `train` and `evaluate`.
+#[derive(Debug, Args)]
+pub struct Learning {
+    /// Windows trained on at most
+    #[arg(long, value_name = "N", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(25..))]
+    pub max_windows: u32,
+    /// Passes at most [default: by the size of the data]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub epochs: u32,
+    /// Width of the embedding
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub embedding: u32,
+    /// Width of the hidden state
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub hidden: u32,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Cores that one operation of the model may use
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u16,
+}
+
 /// Flags of `train`.
 #[derive(Debug, Args)]
 pub struct Train {
@@ -99,24 +122,9 @@ pub struct Train {
     /// False alarms per container-day that the threshold is calibrated for
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     pub false_alarms_per_day: f64,
-    /// Windows trained on at most
-    #[arg(long, value_name = "N", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(25..))]
-    pub max_windows: u32,
-    /// Passes at most [default: by the size of the recordings]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub epochs: u32,
-    /// Width of the embedding
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub embedding: u32,
-    /// Width of the hidden state
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub hidden: u32,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Cores that one operation of the model may use
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub threads: u16,
+    /// How the model learns
+    #[command(flatten)]
+    pub model: Learning,
     /// Recordings, in the order of time
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
@@ -162,24 +170,9 @@ pub struct Evaluate {
     /// Resamples of the AUC's interval; 0: none
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub bootstrap: u32,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Windows that our model is trained on at most
-    #[arg(long, value_name = "N", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(25..))]
-    pub max_windows: u32,
-    /// Passes of our model at most [default: by the size of the data]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub epochs: u32,
-    /// Width of our model's embedding
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub embedding: u32,
-    /// Width of our model's hidden state
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub hidden: u32,
-    /// Cores that one operation of the model may use
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub threads: u16,
+    /// How our model learns
+    #[command(flatten)]
+    pub model: Learning,
     /// How tables look
     #[arg(short, long, value_enum, default_value_t = Tables::Table)]
     pub output: Tables,

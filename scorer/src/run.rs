@@ -110,16 +110,16 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
         return Err(Error::NoTorch("evaluate --methods surprisal,lstm"));
     }
     #[cfg(feature = "tch")]
-    with_torch::prepare(args.threads);
+    with_torch::prepare(args.model.threads);
     let reading = evaluate::Reading { abi: args.abi, traces: args.traces, workload: args.workload.clone() };
     let options = evaluate::Options {
-        figures: evaluate::figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.seed },
+        figures: evaluate::figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.model.seed },
         one_fit: args.one_fit,
         folds: args.labelled_folds.map(usize::from),
         group_duplicates: args.group_duplicates,
         allow_leakage: args.allow_leakage,
         timings: args.timings,
-        seed: args.seed,
+        seed: args.model.seed,
     };
     let mut data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
     if args.no_argument_classes {
@@ -177,10 +177,10 @@ fn fitter(name: Name, args: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter
         Name::Baseline(kind) => return Box::new(kind),
     };
     let how = evaluate::ours::How {
-        sizes: crate::model::Sizes { embedding: args.embedding, hidden: args.hidden },
-        max_windows: args.max_windows as usize,
-        epochs: args.epochs,
-        threads: args.threads,
+        sizes: crate::model::Sizes { embedding: args.model.embedding, hidden: args.model.hidden },
+        max_windows: args.model.max_windows as usize,
+        epochs: args.model.epochs,
+        threads: args.model.threads,
     };
     Box::new(evaluate::ours::Trainer { ours, how })
 }
@@ -301,12 +301,12 @@ mod with_torch {
             progress.line(&format!("{} calls of containers that the recordings do not name are left out", corpus.unnamed_calls));
         }
         let options = Options {
-            sizes: Sizes { embedding: args.embedding, hidden: args.hidden },
-            max_windows: args.max_windows as usize,
-            epochs: args.epochs,
+            sizes: Sizes { embedding: args.model.embedding, hidden: args.model.hidden },
+            max_windows: args.model.max_windows as usize,
+            epochs: args.model.epochs,
             budget: args.false_alarms_per_day,
-            seed: args.seed,
-            threads: args.threads,
+            seed: args.model.seed,
+            threads: args.model.threads,
         };
         for (workload, data) in chosen(corpus.workloads, &args)? {
             crate::profile::check_workload(&workload)?;

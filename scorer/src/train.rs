@@ -18,6 +18,11 @@ pub mod timeline;
 /// Share of calls that are shown as unknown in training: the probability that the model learns to give
 /// to what it never saw.
 pub const UNKNOWN_SHARE: f64 = 0.005;
+/// What a call costs that training never saw, nats: about what a model that learned [`UNKNOWN_SHARE`] gives it.
+pub fn unseen_nats(vocabulary: &crate::vocab::Vocabulary) -> f64 {
+    (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln()
+}
+
 /// Share of windows whose context is replaced by a thread's start: an agent may begin in a thread's middle.
 pub const START_SHARE: f64 = 0.05;
 /// Fewest windows that a profile can be made of.

@@ -7,12 +7,11 @@
 use crate::containers::{Job, Judge, Limits, Now, Registry};
 use crate::ingest::wire;
 use crate::metrics::Metrics;
-use crate::train::corpus::CorpusError;
+use crate::train::corpus::{CorpusError, open};
 use crate::window::QUIET;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::BufReader;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +33,8 @@ pub struct About {
 }
 
 /// A recording that is being played.
-#[derive(Debug)]
 pub struct Replay {
-    reader: Reader<BufReader<File>>,
+    reader: Reader<Box<dyn BufRead>>,
     path: PathBuf,
     allow_truncated: bool,
     registry: Registry,
@@ -55,9 +53,8 @@ impl Replay {
     /// Opens a recording. Windows of the workloads that are in `judges` will come out; their node is `node`, so that the
     /// recordings of one node can be told apart.
     pub fn open(path: &Path, node: &str, judges: HashMap<String, Judge>, allow_truncated: bool) -> Result<Self, CorpusError> {
-        let file = File::open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
-        let reader = Reader::new(BufReader::with_capacity(1 << 20, file))
-            .map_err(|source| CorpusError::Read { path: path.to_owned(), source })?;
+        let input = open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
+        let reader = Reader::new(input).map_err(|source| CorpusError::Read { path: path.to_owned(), source })?;
         let limits = Limits { waiting: usize::MAX, waiting_per_thread: u32::MAX, waiting_most: usize::MAX, ..Limits::default() };
         let metrics = Metrics::default();
         let mut registry = Registry::new(limits, metrics.clone());

@@ -6,10 +6,8 @@
 //! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.
 //!
 //! - `lstm`: surprisal per call, the mean over all scored calls.
-//! - `surprisal`: windows' scores as served ([`score::window`]), their mean weighted by their lengths, plus the distance to the nearest known set of calls ([`crate::novelty`]), which calls that an
-//!   attacker repeats cannot dilute. The distance is brought to nats: a standard deviation of it among held-out normal
-//!   examples counts as much as one of the surprisal's. One distance of 1 never counts for more than half the
-//!   surprisal of a call that training never saw.
+//! - `surprisal`: windows' scores as served ([`score::window`]), their mean weighted by their lengths. The set whose novelty
+//!   counts is the whole example's; held-out examples say for how much, as [`crate::novelty`] has it.
 //!
 //! With labels, `lstm` is the difference of two LSTMs' mean surprisals: normal's less the attacks' (a log likelihood ratio
 //! per call); `surprisal` is the mean of three probabilities: a random forest's, a support vector machine's and that of this
@@ -26,7 +24,8 @@ use crate::train::corpus::Piece;
 use crate::train::learn::teach;
 use crate::train::progress::Progress;
 use crate::train::select::{distinct, draw, select};
-use crate::train::{Options, UNKNOWN_SHARE};
+use crate::train::split::is_held;
+use crate::train::{Options, unseen_nats};
 use crate::vocab::Vocabulary;
 use crate::window::{CALLS, CONTEXT, Cut, Cutter, Run, SHORTEST, Window};
 use sha2::{Digest as _, Sha256};
@@ -35,10 +34,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use surprisal_proto::token::Token;
 
-/// Of the examples, in this many stretches, every fifth is held out; as [`crate::train::split`] does.
-const STRETCHES: usize = 20;
-const EVERY: usize = 5;
-const HELD: usize = 3;
 /// Held-out windows at most.
 const HELD_WINDOWS: usize = 8_192;
 /// Different windows judged at once.
@@ -160,7 +155,7 @@ struct Base {
 
 impl Base {
     fn fit(examples: &[Example<'_>], how: How, seed: u64, progress: &Progress) -> Result<Self, BaseError> {
-        let is_held = |n: usize| n * STRETCHES / examples.len().max(1) % EVERY == HELD;
+        let is_held = |n: usize| is_held(n, examples.len());
         let mut pieces = Vec::new();
         let mut chosen = [Vec::new(), Vec::new()];
         for (n, example) in examples.iter().enumerate() {
@@ -200,10 +195,9 @@ impl Base {
         };
         let held_out = part(true);
         let known = KnownSets::learn(part(false).iter().map(Example::scored));
-        let unseen = (base.vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
         let means = base.means(&held_out, Mean::Weighted).into_iter().zip(&held_out);
         let both: Vec<_> = means.map(|(mean, e)| (mean, known.distance(&known.set(e.scored())), 1)).collect();
-        base.nats_per_distance = nats_per_distance(&both, unseen / 2.0);
+        base.nats_per_distance = nats_per_distance(&both, unseen_nats(&base.vocabulary) / 2.0);
         Ok(base)
     }
 
@@ -227,7 +221,14 @@ impl Base {
             let encoded: Vec<_> = batch.iter().map(|w| Encoded::new(w, &self.vocabulary)).collect();
             match self.model.judge(&encoded) {
                 Ok(judged) => nll.extend(judged.into_iter().map(|j| Some(j.nll))),
-                Err(_) => nll.resize(nll.len() + batch.len(), None),
+                Err(error) => {
+                    tracing::error!(
+                        windows = batch.len(),
+                        error = crate::chain(&error),
+                        "windows could not be judged: they score infinity"
+                    );
+                    nll.resize(nll.len() + batch.len(), None);
+                }
             }
         }
         let mean = |(part, example): (&Vec<usize>, &Example<'_>)| {

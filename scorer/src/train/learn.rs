@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::select::{Counted, distinct, draw, select};
 use super::split::split;
 use super::timeline;
-use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE};
+use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE, unseen_nats};
 use crate::model::lstm::{Lstm, Teacher, set_threads};
 use crate::model::{Encoded, LanguageModel, ModelError};
 use crate::novelty::{KnownSets, Novelty, nats_per_distance};
@@ -77,7 +77,7 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
     // Calibrated on the model as it will be loaded.
     let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
     let whole = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary);
-    let unseen_nats = (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln();
+    let unseen_nats = unseen_nats(&vocabulary);
     let novelty = novelty(&model, &train, &held, &vocabulary, unseen_nats / 2.0).map_err(model_failed)?;
     let scores =
         |windows: &[Counted<'_>], encode: &dyn Fn(&Counted<'_>) -> Encoded| scores(&model, Some(&novelty), windows, encode);

@@ -32,6 +32,11 @@ pub struct Split {
     pub one_offs: u64,
 }
 
+/// Of `n` things in the order of time, whether the one of this `rank` is held out.
+pub fn is_held(rank: usize, n: usize) -> bool {
+    rank * BLOCKS / n.max(1) % EVERY == HELD
+}
+
 /// Pairs of consecutive calls in a window, context counted in.
 pub fn pairs(piece: &Piece) -> impl Iterator<Item = (Token, Token)> {
     let w = &piece.window;
@@ -50,8 +55,7 @@ pub fn split(pieces: &[Piece]) -> Split {
         windows.sort_by_key(|i| pieces[*i].window.started_ns);
         let n = windows.len();
         for (rank, i) in windows.iter().enumerate() {
-            let block = rank * BLOCKS / n;
-            if block % EVERY == HELD { &mut split.held_out } else { &mut split.train }.push(*i);
+            if is_held(rank, n) { &mut split.held_out } else { &mut split.train }.push(*i);
         }
     }
     let known: HashSet<_> = split.train.iter().flat_map(|i| pairs(&pieces[*i])).collect();

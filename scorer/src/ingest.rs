@@ -117,7 +117,7 @@ impl Service {
         tracing::info!(node = %node, agent_version = %hello.agent_version, last_sequence, "agent connected");
         let say = async |message| out.send(Ok(v1::StreamResponse { message: Some(message) })).await.is_ok();
         self.put(Taken::Connected(Arc::clone(&node))).await?;
-        let welcome = v1::Welcome { last_sequence, scorer_version: env!("CARGO_PKG_VERSION").to_owned() };
+        let welcome = v1::Welcome { last_sequence, scorer_version: env!("CARGO_PKG_VERSION").to_owned(), takes_packed: false };
         let mut listening = say(Out::Welcome(welcome)).await;
         let mut end = Ok(());
         while listening {
@@ -131,6 +131,7 @@ impl Service {
             };
             let answer = match message {
                 Some(In::Batch(batch)) => self.batch(&node, &last, batch).await,
+                Some(In::Packed(_)) => Err(Status::invalid_argument("packed batches were not offered")),
                 Some(In::Hello(_)) => Err(Status::invalid_argument("hello is only the first message")),
                 None => Err(Status::invalid_argument("a message with nothing in it")),
             };

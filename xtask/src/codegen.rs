@@ -19,7 +19,7 @@ pub(crate) fn check() -> Result<()> {
     run(&Args { check: true })
 }
 
-const FILES: [&str; 4] = ["common.proto", "ingest.proto", "scores.proto", "profiles.proto"];
+const FILES: [&str; 5] = ["common.proto", "ingest.proto", "scores.proto", "profiles.proto", "status.proto"];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let proto = super::root().join("proto");

@@ -353,7 +353,8 @@ mod tests {
                 return Err(Status::new(code, "not you"));
             }
             let last_sequence = self.with(|t| t.last.get(&hello.instance).copied().unwrap_or(0));
-            let welcome = stream_response::Message::Welcome(Welcome { last_sequence, scorer_version: "test".into() });
+            let welcome =
+                stream_response::Message::Welcome(Welcome { last_sequence, scorer_version: "test".into(), takes_packed: false });
             let scorer = self.clone();
             let acks = inbound.filter_map(move |item| {
                 let batch = match item {

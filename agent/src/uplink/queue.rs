@@ -136,6 +136,7 @@ impl Queue {
                     threads_untracked: *threads_untracked,
                     // Filled in when the batch is taken: until then more may be dropped.
                     dropped_queue: 0,
+                    dropped_budget: 0,
                 };
                 put(&mut batch.accounts, account, |a| &a.container_id)
             }

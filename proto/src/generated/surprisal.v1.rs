@@ -86,7 +86,7 @@ pub mod container {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamRequest {
     /// Exactly one is set; a message with none is refused (INVALID_ARGUMENT).
-    #[prost(oneof = "stream_request::Message", tags = "1, 2")]
+    #[prost(oneof = "stream_request::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<stream_request::Message>,
 }
 /// Nested message and enum types in `StreamRequest`.
@@ -100,6 +100,10 @@ pub mod stream_request {
         /// Any number, after Welcome.
         #[prost(message, tag = "2")]
         Batch(super::Batch),
+        /// A Batch, encoded, as the next block of the connection's one zstd stream; only where Welcome says so. What repeats from
+        /// batch to batch then costs almost nothing. Plain and packed batches may take turns.
+        #[prost(bytes, tag = "3")]
+        Packed(::prost::alloc::vec::Vec<u8>),
     }
 }
 /// What the scorer sends.
@@ -150,6 +154,9 @@ pub struct Welcome {
     /// The scorer's version, for people.
     #[prost(string, tag = "2")]
     pub scorer_version: ::prost::alloc::string::String,
+    /// The scorer takes packed batches.
+    #[prost(bool, tag = "3")]
+    pub takes_packed: bool,
 }
 /// Everything up to and including this sequence is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -185,6 +192,20 @@ pub struct Batch {
     /// Calls that this agent's own queue dropped since the batch before, because the scorer was away or slow. 0: none.
     #[prost(uint64, tag = "8")]
     pub dropped_before: u64,
+    /// How much of each sampled container is sent, at most one entry a container; sent when it changes, and for all sampled
+    /// containers after a reconnect. A container without an entry is sent whole.
+    #[prost(message, repeated, tag = "9")]
+    pub observed: ::prost::alloc::vec::Vec<Observed>,
+}
+/// A container of which only a part is sent: the node is over its byte budget, and whole containers take turns.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Observed {
+    /// Container id.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// Share of time, 0 to 1, in which its calls are sent; 1: it is sent whole again.
+    #[prost(double, tag = "2")]
+    pub ratio: f64,
 }
 /// A container's birth, or its presence at the agent's start.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -289,6 +310,10 @@ pub struct Account {
     /// Calls of it, counted as delivered here, that the agent's own queue dropped because the scorer was away or slow.
     #[prost(uint64, tag = "6")]
     pub dropped_queue: u64,
+    /// Calls of it, counted as delivered here, that were not sent because the node was over its byte budget and it was another
+    /// container's turn.
+    #[prost(uint64, tag = "7")]
+    pub dropped_budget: u64,
 }
 /// Generated client implementations.
 pub mod ingest_client {
@@ -688,6 +713,10 @@ pub struct Score {
     /// The container has ended; the score is its last.
     #[prost(bool, tag = "18")]
     pub ended: bool,
+    /// Share of the time, 0 to 1, in which the container's calls are sent: its node is over its byte budget, and containers take
+    /// turns. What is left out for that is not in loss_ratio. Absent: all of it is sent.
+    #[prost(double, optional, tag = "19")]
+    pub observed_ratio: ::core::option::Option<f64>,
 }
 /// One window of one thread, and what in it was surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2119,6 +2148,386 @@ pub mod profiles_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "surprisal.v1.Profiles";
     impl<T> tonic::server::NamedService for ProfilesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// No parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatusRequest {}
+/// The line now, from one program's view.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStatusResponse {
+    /// The program's version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// When it began.
+    #[prost(message, optional, tag = "2")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// In the order of the flow.
+    #[prost(message, repeated, tag = "3")]
+    pub hops: ::prost::alloc::vec::Vec<Hop>,
+    /// Nodes known, by name. Empty: an agent answers, or no node has been heard.
+    #[prost(message, repeated, tag = "4")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeStatus>,
+}
+/// One hop: taken_in = passed_on + the sum of dropped + held.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Hop {
+    /// Short name, of a closed set: "kernel buffer", "decode", "queue", "wire", "ingest", "windows", "model queue", ….
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What is counted: "calls", "batches", "windows".
+    #[prost(string, tag = "2")]
+    pub unit: ::prost::alloc::string::String,
+    /// Since the program began.
+    #[prost(uint64, tag = "3")]
+    pub taken_in: u64,
+    /// Handed to the next hop.
+    #[prost(uint64, tag = "4")]
+    pub passed_on: u64,
+    /// Discarded here, by reason; reasons that never happened are there with 0.
+    #[prost(message, repeated, tag = "5")]
+    pub dropped: ::prost::alloc::vec::Vec<Drop>,
+    /// Here now.
+    #[prost(uint64, tag = "6")]
+    pub held: u64,
+    /// Bytes held now, by estimate. Absent: not known.
+    #[prost(uint64, optional, tag = "7")]
+    pub held_bytes: ::core::option::Option<u64>,
+    /// Most bytes that can be held here. Absent: the hop holds nothing between calls.
+    #[prost(uint64, optional, tag = "8")]
+    pub capacity_bytes: ::core::option::Option<u64>,
+    /// What happens when it is full, in a few words: "drops the new", "drops the oldest", "the sender waits".
+    #[prost(string, tag = "9")]
+    pub when_full: ::prost::alloc::string::String,
+}
+/// Things discarded for one reason.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Drop {
+    /// From a small closed set.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// How many, in the hop's unit.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+/// One node, as the scorer knows it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeStatus {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Whether an agent of it is connected now.
+    #[prost(bool, tag = "2")]
+    pub connected: bool,
+    /// Containers known.
+    #[prost(uint64, tag = "3")]
+    pub containers: u64,
+    /// Calls taken from it.
+    #[prost(uint64, tag = "4")]
+    pub calls: u64,
+    /// Calls that it says were lost or dropped before they were sent, by all reasons.
+    #[prost(uint64, tag = "5")]
+    pub dropped_on_node: u64,
+    /// Containers of it that are sampled because the node is over its byte budget.
+    #[prost(uint64, tag = "6")]
+    pub sampled_containers: u64,
+}
+/// Generated client implementations.
+pub mod status_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The scorer's own state. An agent answers the same shape as JSON on its admin endpoint (/status).
+    #[derive(Debug, Clone)]
+    pub struct StatusClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl StatusClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> StatusClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> StatusClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            StatusClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All hops now. Each is read at once; two hops are not read in the same instant.
+        pub async fn get(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/surprisal.v1.Status/Get");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("surprisal.v1.Status", "Get"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod status_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with StatusServer.
+    #[async_trait]
+    pub trait Status: std::marker::Send + std::marker::Sync + 'static {
+        /// All hops now. Each is read at once; two hops are not read in the same instant.
+        async fn get(
+            &self,
+            request: tonic::Request<super::GetStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatusResponse>,
+            tonic::Status,
+        >;
+    }
+    /// The scorer's own state. An agent answers the same shape as JSON on its admin endpoint (/status).
+    #[derive(Debug)]
+    pub struct StatusServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> StatusServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for StatusServer<T>
+    where
+        T: Status,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/surprisal.v1.Status/Get" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSvc<T: Status>(pub Arc<T>);
+                    impl<T: Status> tonic::server::UnaryService<super::GetStatusRequest>
+                    for GetSvc<T> {
+                        type Response = super::GetStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Status>::get(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for StatusServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "surprisal.v1.Status";
+    impl<T> tonic::server::NamedService for StatusServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

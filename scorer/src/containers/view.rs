@@ -118,6 +118,7 @@ impl Registry {
             peak_at: entry.peak.map(|(_, at)| timestamp(at)),
             network: entry.network.clone().map(|n| v1::Network { container_id: key.id.as_str().to_owned(), ..n }),
             ended: entry.ended.is_some(),
+            observed_ratio: None,
         }
     }
 }

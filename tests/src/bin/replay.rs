@@ -124,6 +124,7 @@ fn add(batch: &mut v1::Batch, line: Line, shift: i64) -> Result<()> {
                 lost_ring: account.lost,
                 threads_untracked: account.threads_untracked,
                 dropped_queue: 0,
+                dropped_budget: 0,
             });
         }
         Line::Death(death) => {

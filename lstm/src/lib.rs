@@ -1,0 +1,1 @@
+//! A fused inference kernel for the scorer's language model.

@@ -9,6 +9,7 @@
 
 pub mod names;
 pub mod recording;
+pub mod status;
 
 pub use surprisal_agent_ebpf::token;
 

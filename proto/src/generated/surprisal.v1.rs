@@ -717,6 +717,10 @@ pub struct Score {
     /// turns. What is left out for that is not in loss_ratio. Absent: all of it is sent.
     #[prost(double, optional, tag = "19")]
     pub observed_ratio: ::core::option::Option<f64>,
+    /// Share of the container's windows, 0 to 1, of those since it was first seen that there was a profile for, that were scored: the
+    /// rest was shed because the model had more to do than it can. Absent: none was shed.
+    #[prost(double, optional, tag = "20")]
+    pub judged_ratio: ::core::option::Option<f64>,
 }
 /// One window of one thread, and what in it was surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]

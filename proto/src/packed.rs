@@ -1,0 +1,346 @@
+//! Batches as blocks of one zstd stream: what repeats from batch to batch costs almost nothing on the wire.
+//!
+//! In: a [`Batch`], or the bytes that a peer says are one. Out: a block, or the batch. Pure: no connection, no clock.
+//! Never: gives out more than its bound, whatever a block says of itself; goes on after an error.
+//!
+//! A block is what `StreamRequest.packed` carries: the batch's length as a varint and the encoded batch (protobuf's
+//! delimited form), compressed with everything sent before it on the connection as its history (within
+//! [`WINDOW_LOG`]), and flushed, so that it can be read at once. Blocks are of use only in their order, and only on the
+//! connection that they were made for: a new connection begins with a new [`Packer`] and a new [`Unpacker`].
+//!
+//! Memory: the history is 2^[`WINDOW_LOG`] bytes. With it and zstd's own tables a [`Packer`] holds up to [`PACKER_BYTES`]
+//! and an [`Unpacker`] up to [`UNPACKER_BYTES`]; both hold nothing before their first batch.
+
+use crate::v1::Batch;
+use prost::Message as _;
+use std::{fmt, io};
+use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
+
+/// Base-2 logarithm of the bytes of history that a block may refer to. A stream that wants more is refused.
+pub const WINDOW_LOG: u32 = 18;
+
+/// Most memory that a [`Packer`] keeps between batches, bytes.
+pub const PACKER_BYTES: usize = 2 << 20;
+
+/// Most memory that an [`Unpacker`] keeps between batches, bytes.
+pub const UNPACKER_BYTES: usize = 1 << 20;
+
+/// zstd's level.
+const LEVEL: i32 = 3;
+
+/// Bytes unpacked at a time; no more than this is written beyond the bound before it is noticed.
+const STEP: usize = 16 << 10;
+
+/// The longest varint of a length.
+const LENGTH_MAX: usize = 10;
+
+/// Why a batch was not packed or unpacked. After any of them the stream is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// zstd could not compress: no memory.
+    #[error("cannot compress a batch")]
+    Compress(#[source] io::Error),
+    /// The bytes are not the next block of this connection's stream, or their history is larger than agreed.
+    #[error("a packed batch is not the next block of this connection's zstd stream (window at most 2^{WINDOW_LOG} bytes)")]
+    Decompress(#[source] io::Error),
+    /// The batch is, or says that it is, too large.
+    #[error("a packed batch holds more than {max} bytes")]
+    TooLarge {
+        /// The bound, bytes.
+        max: usize,
+    },
+    /// The block holds less or more than the one batch it announces, or ends the stream.
+    #[error("a packed batch says that it holds {said} bytes and holds {got}")]
+    Length {
+        /// What it says.
+        said: usize,
+        /// What there is; one more than `said` stands for any more.
+        got: usize,
+    },
+    /// What was unpacked is no batch.
+    #[error("a packed batch is damaged")]
+    Decode(#[source] prost::DecodeError),
+    /// An earlier block was refused.
+    #[error("the zstd stream was given up at an earlier batch")]
+    GivenUp,
+}
+
+/// Where a stream is.
+enum Stream<T> {
+    /// Nothing is held.
+    New,
+    Running(T),
+    GivenUp,
+}
+
+impl<T> Stream<T> {
+    fn running(&mut self, start: impl FnOnce() -> Result<T, PackError>) -> Result<&mut T, PackError> {
+        if matches!(self, Self::New) {
+            *self = Self::Running(start()?);
+        }
+        match self {
+            Self::Running(stream) => Ok(stream),
+            Self::New | Self::GivenUp => Err(PackError::GivenUp),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Stream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "New",
+            Self::Running(_) => "Running",
+            Self::GivenUp => "GivenUp",
+        })
+    }
+}
+
+/// The sending end of one connection.
+#[derive(Debug)]
+pub struct Packer {
+    stream: Stream<Encoder<'static>>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Packer {
+    /// For a new connection.
+    pub fn new() -> Self {
+        Self { stream: Stream::New }
+    }
+
+    /// The next block. What it costs depends on what was packed before it; it is never much larger than the batch.
+    pub fn pack(&mut self, batch: &Batch) -> Result<Vec<u8>, PackError> {
+        let encoder = self.stream.running(|| encoder().map_err(PackError::Compress))?;
+        let packed = compress(encoder, &batch.encode_length_delimited_to_vec());
+        if packed.is_err() {
+            self.stream = Stream::GivenUp;
+        }
+        packed.map_err(PackError::Compress)
+    }
+}
+
+fn encoder() -> io::Result<Encoder<'static>> {
+    let mut encoder = Encoder::new(LEVEL)?;
+    encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    Ok(encoder)
+}
+
+fn compress(encoder: &mut Encoder<'static>, plain: &[u8]) -> io::Result<Vec<u8>> {
+    // A steady batch shrinks 10 times and more.
+    let mut packed = Vec::with_capacity(plain.len() / 8 + 256);
+    let mut input = InBuffer::around(plain);
+    loop {
+        let at = packed.len();
+        packed.reserve(256);
+        let mut output = OutBuffer::around_pos(&mut packed, at);
+        if input.pos() < plain.len() {
+            encoder.run(&mut input, &mut output)?;
+        } else if encoder.flush(&mut output)? == 0 {
+            return Ok(packed);
+        }
+    }
+}
+
+/// The receiving end of one connection.
+#[derive(Debug)]
+pub struct Unpacker {
+    max_bytes: usize,
+    stream: Stream<Decoder<'static>>,
+}
+
+impl Unpacker {
+    /// For a new connection. `max_bytes`: the largest batch it gives out, encoded; a larger one is refused.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, stream: Stream::New }
+    }
+
+    /// The batch in the connection's next block.
+    ///
+    /// Work and memory are bounded by `max_bytes` and the block's own length, whatever the block holds.
+    pub fn unpack(&mut self, packed: &[u8]) -> Result<Batch, PackError> {
+        let max = self.max_bytes;
+        let decoder = self.stream.running(|| decoder().map_err(PackError::Decompress))?;
+        let batch = decompress(decoder, packed, max).and_then(|plain| undelimited(&plain, max));
+        if batch.is_err() {
+            self.stream = Stream::GivenUp;
+        }
+        batch
+    }
+}
+
+fn decoder() -> io::Result<Decoder<'static>> {
+    let mut decoder = Decoder::new()?;
+    decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+    Ok(decoder)
+}
+
+fn decompress(decoder: &mut Decoder<'static>, packed: &[u8], max: usize) -> Result<Vec<u8>, PackError> {
+    let (mut plain, mut read, mut step) = (Vec::new(), 0, [0; STEP]);
+    loop {
+        let status = decoder.run_on_buffers(&packed[read..], &mut step).map_err(PackError::Decompress)?;
+        read += status.bytes_read;
+        plain.extend_from_slice(&step[..status.bytes_written]);
+        if plain.len() > max.saturating_add(LENGTH_MAX) {
+            return Err(PackError::TooLarge { max });
+        }
+        // Less than there was room for, and nothing left to read: that was all of it.
+        if read == packed.len() && status.bytes_written < STEP {
+            return Ok(plain);
+        }
+    }
+}
+
+fn undelimited(plain: &[u8], max: usize) -> Result<Batch, PackError> {
+    let mut rest = plain;
+    let said = prost::decode_length_delimiter(&mut rest).map_err(PackError::Decode)?;
+    if said > max {
+        return Err(PackError::TooLarge { max });
+    }
+    if rest.len() != said {
+        return Err(PackError::Length { said, got: rest.len() });
+    }
+    Batch::decode(rest).map_err(PackError::Decode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{Account, Calls};
+    use proptest::prelude::*;
+
+    const MAX: usize = 1 << 20;
+
+    /// What a busy container sends: three calls, over and over.
+    fn steady(sequence: u64) -> Batch {
+        let tokens: Vec<u8> = [232u16, 0, 1].iter().cycle().take(250).flat_map(|t| t.to_le_bytes()).collect();
+        let calls = (0..40).map(|n| Calls {
+            container_id: "0123456789abcdef".repeat(4),
+            tgid: 4_000,
+            tid: 4_000,
+            process: "redis-server".into(),
+            first_sequence: (sequence * 40 + n) * 250,
+            started_ns: 1_790_000_000_000_000_000 + (sequence * 40 + n) * 1_234_567,
+            tokens: tokens.clone(),
+            gap: 0,
+            last: false,
+        });
+        Batch { sequence, calls: calls.collect(), ..Batch::default() }
+    }
+
+    #[test]
+    fn what_repeats_costs_almost_nothing() {
+        let (mut packer, mut unpacker) = (Packer::new(), Unpacker::new(MAX));
+        let mut last = 0;
+        for sequence in 1..20 {
+            let batch = steady(sequence);
+            let block = packer.pack(&batch).expect("packed");
+            assert_eq!(unpacker.unpack(&block).expect("unpacked"), batch);
+            last = block.len();
+        }
+        // 10,000 calls: 20,000 bytes of tokens.
+        assert!(last < 1_000, "{last} bytes");
+        let alone = Packer::new().pack(&steady(20)).expect("packed").len();
+        assert!(last < alone, "{last} bytes with history, {alone} without");
+    }
+
+    #[test]
+    fn a_batch_of_nothing_and_one_of_the_bound_go_through() {
+        let (mut packer, mut unpacker) = (Packer::new(), Unpacker::new(0));
+        assert_eq!(unpacker.unpack(&packer.pack(&Batch::default()).expect("packed")).expect("empty"), Batch::default());
+        let batch = steady(1);
+        for (max, fits) in [(batch.encoded_len(), true), (batch.encoded_len() - 1, false)] {
+            let block = Packer::new().pack(&batch).expect("packed");
+            assert_eq!(Unpacker::new(max).unpack(&block).is_ok(), fits, "{max}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_and_the_stream_with_it() {
+        let bomb = Batch { calls: vec![Calls { tokens: vec![7; 64 << 20], ..Calls::default() }], ..Batch::default() };
+        let block = Packer::new().pack(&bomb).expect("packed");
+        assert!(block.len() < 64 << 10, "{} bytes", block.len());
+        let mut unpacker = Unpacker::new(MAX);
+        assert!(matches!(unpacker.unpack(&block), Err(PackError::TooLarge { max: MAX })));
+        let harmless = Packer::new().pack(&steady(1)).expect("packed");
+        assert!(matches!(unpacker.unpack(&harmless), Err(PackError::GivenUp)));
+    }
+
+    #[test]
+    fn a_history_larger_than_agreed_is_refused() {
+        let mut encoder = Encoder::new(LEVEL).expect("an encoder");
+        encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG + 1)).expect("allowed");
+        let block = compress(&mut encoder, &[0; 10]).expect("compressed");
+        assert!(matches!(Unpacker::new(MAX).unpack(&block), Err(PackError::Decompress(_))));
+    }
+
+    #[test]
+    fn what_is_not_one_whole_batch_is_refused() {
+        let block = Packer::new().pack(&steady(1)).expect("packed");
+        for cut in [0, 1, 5, block.len() / 2, block.len() - 1] {
+            assert!(Unpacker::new(MAX).unpack(&block[..cut]).is_err(), "{cut} of {} bytes", block.len());
+        }
+        let twice = [steady(1).encode_length_delimited_to_vec(), steady(2).encode_length_delimited_to_vec()].concat();
+        let block = compress(&mut encoder().expect("an encoder"), &twice).expect("compressed");
+        assert!(matches!(Unpacker::new(MAX).unpack(&block), Err(PackError::Length { .. })));
+        let mut damaged = steady(1).encode_length_delimited_to_vec();
+        damaged.truncate(100);
+        damaged[0] = 99;
+        damaged.insert(1, 0xff);
+        let block = compress(&mut encoder().expect("an encoder"), &damaged).expect("compressed");
+        assert!(Unpacker::new(MAX).unpack(&block).is_err());
+    }
+
+    fn batch() -> impl Strategy<Value = Batch> {
+        let calls = ("[a-c]{1,3}", any::<u64>(), prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(id, seq, tokens)| {
+            Calls { container_id: id, first_sequence: seq, started_ns: seq, tokens, ..Calls::default() }
+        });
+        let account = ("[a-c]{1,3}", any::<u64>()).prop_map(|(container_id, issued)| Account {
+            container_id,
+            issued,
+            ..Account::default()
+        });
+        (any::<u64>(), prop::collection::vec(calls, 0..20), prop::collection::vec(account, 0..5))
+            .prop_map(|(sequence, calls, accounts)| Batch { sequence, calls, accounts, ..Batch::default() })
+    }
+
+    proptest! {
+        /// Each block gives back its batch, at once and in order.
+        #[test]
+        fn what_goes_in_comes_out(batches in prop::collection::vec(batch(), 1..30)) {
+            let (mut packer, mut unpacker) = (Packer::new(), Unpacker::new(MAX));
+            for batch in batches {
+                let block = packer.pack(&batch).expect("packed");
+                prop_assert!(block.len() <= batch.encoded_len() + 64);
+                prop_assert_eq!(unpacker.unpack(&block).expect("unpacked"), batch);
+            }
+        }
+
+        /// Any bytes, at any place of a stream, are a batch or an error, within the bound.
+        #[test]
+        fn any_bytes_are_a_batch_or_an_error(good in 0u64..3, bytes in prop::collection::vec(any::<u8>(), 0..600), max in 0usize..70_000) {
+            let (mut packer, mut unpacker) = (Packer::new(), Unpacker::new(max));
+            for n in 0..good {
+                let _too_large = unpacker.unpack(&packer.pack(&steady(n)).expect("packed"));
+            }
+            if let Ok(batch) = unpacker.unpack(&bytes) {
+                prop_assert!(batch.encoded_len() <= max);
+            }
+        }
+
+        /// A damaged block does not bring down the receiver.
+        #[test]
+        fn a_flipped_bit_is_a_batch_or_an_error(bit in any::<prop::sample::Index>()) {
+            let mut block = Packer::new().pack(&steady(1)).expect("packed");
+            let bit = bit.index(8 * block.len());
+            block[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(batch) = Unpacker::new(MAX).unpack(&block) {
+                prop_assert!(batch.encoded_len() <= MAX + LENGTH_MAX);
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
-//! `xtask build-ebpf`: from agent-ebpf/ to target/bpf/surprisal-agent.bpf.o and its fallback, which agent/build.rs embeds.
+//! `xtask build-ebpf`: from agent-ebpf/ to target/bpf/surprisal-agent.bpf.o and its fallbacks, which agent/build.rs embeds.
 //!
-//! In: the BPF toolchain of `setup`. Out: two objects without DWARF and with BTF, the same bytes in every checkout.
+//! In: the BPF toolchain of `setup`. Out: objects without DWARF and with BTF, the same bytes in every checkout.
 //! Never: host code; it shares Cargo.lock with the workspace and nothing else.
 
 use crate::{
@@ -30,8 +30,14 @@ pub(crate) struct Args {
 
 const PACKAGE: &str = "surprisal-agent-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
-/// Objects and their features: task storage; a hash map for kernels before 5.11.
-const VARIANTS: [(&str, &[&str]); 2] = [("surprisal-agent.bpf.o", &[]), ("surprisal-agent-hash.bpf.o", &["hash-threads"])];
+/// Objects, their binaries and features: task storage; a hash map for kernels before 5.12; plain raw tracepoints besides; what
+/// `bench hooks` attaches.
+const VARIANTS: [(&str, &str, &[&str]); 4] = [
+    ("surprisal-agent.bpf.o", PACKAGE, &[]),
+    ("surprisal-agent-hash.bpf.o", PACKAGE, &["hash-threads"]),
+    ("surprisal-agent-raw.bpf.o", PACKAGE, &["raw-tracepoints"]),
+    ("surprisal-bench.bpf.o", "surprisal-bench-ebpf", &[]),
+];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     make(args.quiet)
@@ -46,10 +52,10 @@ fn make(quiet: bool) -> Result<()> {
     setup::ensure(&[Part::Bpf])?;
     let toolchain = BpfToolchain::find()?;
     let out = super::root().join("target/bpf");
-    for (name, features) in VARIANTS {
-        compile(&toolchain, &out, features)?;
+    for (name, binary, features) in VARIANTS {
+        compile(&toolchain, &out, binary, features)?;
         let object = out.join(name);
-        let bytes = strip(&out.join(TARGET).join("bpf").join(PACKAGE))?;
+        let bytes = strip(&out.join(TARGET).join("bpf").join(binary))?;
         // An unchanged object keeps its time, so that the agent is not built again.
         if fs::read(&object).ok().as_deref() != Some(&bytes) {
             fs::write(&object, &bytes).with_context(|| format!("writing {}", object.display()))?;
@@ -61,7 +67,7 @@ fn make(quiet: bool) -> Result<()> {
     Ok(())
 }
 
-fn compile(toolchain: &BpfToolchain, out: &Path, features: &[&str]) -> Result<()> {
+fn compile(toolchain: &BpfToolchain, out: &Path, binary: &str, features: &[&str]) -> Result<()> {
     let mut cargo = shell::cargo();
     match &toolchain.rustup {
         Some(name) => cargo.env("RUSTUP_TOOLCHAIN", name),
@@ -71,7 +77,7 @@ fn compile(toolchain: &BpfToolchain, out: &Path, features: &[&str]) -> Result<()
     for name in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
-    cargo.args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--profile", "bpf", "--locked"]);
+    cargo.args(["build", "--package", PACKAGE, "--bin", binary, "--profile", "bpf", "--locked"]);
     cargo.args(["-Zbuild-std=core", "--target", TARGET, "--target-dir"]).arg(out);
     cargo.arg("--features").arg(features.join(","));
     shell::run(&mut cargo)

@@ -12,7 +12,7 @@ fn main() {
         || PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR")).join("../target/bpf"),
         PathBuf::from,
     );
-    for name in ["surprisal-agent.bpf.o", "surprisal-agent-hash.bpf.o"] {
+    for name in ["surprisal-agent.bpf.o", "surprisal-agent-hash.bpf.o", "surprisal-agent-raw.bpf.o"] {
         let object = folder.join(name);
         println!("cargo::rerun-if-changed={}", object.display());
         let bytes = fs::read(&object).unwrap_or_else(|e| {

@@ -2,9 +2,7 @@
 //!
 //! In: pointers to tasks and sockets. Out: numbers and names. Never: writes.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
-};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes};
 use core::ptr::read_volatile;
 use surprisal_agent_ebpf::abi::{CGROUP_NAME_LEN, COMM_LEN};
 
@@ -62,16 +60,25 @@ impl Task {
     /// The current task.
     #[inline(always)]
     pub(crate) fn current() -> Self {
+        // Task storage takes a pointer that the verifier knows to be a task; kernels before 5.11 have no such helper.
+        #[cfg(not(feature = "hash-threads"))]
         // SAFETY: always callable in a tracing program.
-        Self(unsafe { bpf_get_current_task_btf() }.cast())
+        let task = unsafe { aya_ebpf::helpers::bpf_get_current_task_btf() };
+        #[cfg(feature = "hash-threads")]
+        // SAFETY: as above.
+        let task = unsafe { aya_ebpf::helpers::bpf_get_current_task() } as *const u8;
+        Self(task.cast())
     }
 
-    /// Whether it is inside a 32-bit system call. Only for the current task: a direct load through a BTF pointer.
+    /// Whether it is inside a 32-bit system call. Only for the current task: a direct load where it has a BTF pointer.
     #[inline(always)]
     pub(crate) fn in_compat_call(self) -> bool {
-        let offset = global!(OFF_TASK_TI_STATUS) as usize;
+        let offset = global!(OFF_TASK_TI_STATUS);
+        #[cfg(not(feature = "hash-threads"))]
         // SAFETY: the offset is that of a u32 in task_struct, and the verifier checks the load.
-        let status = unsafe { *self.0.add(offset).cast::<u32>() };
+        let status = unsafe { *self.0.add(offset as usize).cast::<u32>() };
+        #[cfg(feature = "hash-threads")]
+        let status: u32 = self.read(offset).unwrap_or(0);
         status & TS_COMPAT != 0
     }
 
@@ -142,6 +149,21 @@ fn read<T>(base: *const u8, offset: u32) -> Option<T> {
     }
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
+}
+
+/// A word behind a tracepoint's own argument.
+///
+/// # Safety
+/// `at` lies inside the structure that the argument points at.
+#[inline(always)]
+pub(crate) unsafe fn word(at: *const u64) -> u64 {
+    #[cfg(not(feature = "raw-tracepoints"))]
+    // SAFETY: the verifier checks the load against the argument's type.
+    let word = unsafe { *at };
+    #[cfg(feature = "raw-tracepoints")]
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    let word = unsafe { bpf_probe_read_kernel(at) }.unwrap_or(0);
+    word
 }
 
 /// A TCP socket (`struct sock`, whose first member is `sock_common`).

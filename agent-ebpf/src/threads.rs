@@ -3,7 +3,7 @@
 //! In: tasks. Out: their [`Chunk`]s. Never: decides who is followed.
 //!
 //! Task storage holds the buffers; the feature `hash-threads` keeps them in a hash map by tid instead, for
-//! kernels before 5.11. Both have the same four functions.
+//! kernels before 5.12. Both have the same four functions.
 
 use crate::kernel::Task;
 use core::ptr::NonNull;
@@ -80,8 +80,14 @@ mod store {
         maps::{Array, HashMap},
     };
 
+    #[cfg(not(feature = "raw-tracepoints"))]
     #[map]
     static THREADS: HashMap<u32, Chunk> = HashMap::with_max_entries(32768, 1 /* BPF_F_NO_PREALLOC */);
+
+    /// Kernels before 6.1 warn when a program on a raw tracepoint allocates: 10 MB, once.
+    #[cfg(feature = "raw-tracepoints")]
+    #[map]
+    static THREADS: HashMap<u32, Chunk> = HashMap::with_max_entries(16384, 0);
 
     /// A chunk is larger than a program's stack: new entries are copied from here. Never written.
     #[map]

@@ -170,7 +170,7 @@ mod tests {
         for (args, expect) in [
             (&["run", "--ring-byte", "7"][..], "unexpected argument '--ring-byte'"),
             (&["run", "--select", "pods=x"], "\"pods\" is none of namespace, pod, container, image, id, workload"),
-            (&["run", "--capture", "magic"], "possible values: auto, task-storage, hash"),
+            (&["run", "--capture", "magic"], "possible values: auto, task-storage, hash, raw"),
             (&["run", "--membership", "magic"], "possible values: auto, process"),
             (&["record"], "--output <FILE>"),
             (&["walk"], "unrecognized subcommand 'walk'"),

@@ -44,7 +44,12 @@ const fn key(section: &'static str, name: &'static str, env: &'static str, doc: 
 /// All there is to configure.
 pub const KEYS: [Key; 15] = [
     key("node", "name", "SURPRISAL_NODE", "Name of this node in everything that is sent. Empty: NODE_NAME, or the host's name."),
-    key("capture", "method", "SURPRISAL_CAPTURE", "Where the kernel side keeps threads' buffers: auto, task-storage or hash."),
+    key(
+        "capture",
+        "method",
+        "SURPRISAL_CAPTURE",
+        "Where the kernel side keeps threads' buffers: auto, task-storage, hash or raw.",
+    ),
     key(
         "capture",
         "membership",
@@ -89,13 +94,15 @@ pub const KEYS: [Key; 15] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaptureMethod {
-    /// Task storage where the kernel has it, else a hash map.
+    /// The first of the others that the kernel takes.
     #[default]
     Auto,
     /// Task storage or nothing.
     TaskStorage,
     /// A hash map.
     Hash,
+    /// A hash map, and plain raw tracepoints instead of BTF ones.
+    Raw,
 }
 
 impl From<CaptureMethod> for bpf::Capture {
@@ -104,6 +111,7 @@ impl From<CaptureMethod> for bpf::Capture {
             CaptureMethod::Auto => Self::Auto,
             CaptureMethod::TaskStorage => Self::TaskStorage,
             CaptureMethod::Hash => Self::Hash,
+            CaptureMethod::Raw => Self::Raw,
         }
     }
 }

@@ -137,7 +137,7 @@ pub struct ContainerFacts {
 /// What `run` would use.
 #[derive(Clone, Debug, Serialize)]
 pub struct WouldUse {
-    /// Where threads' buffers would live. `None`: the programs were not loaded.
+    /// Where threads' buffers would live, and on what hooks. `None`: the programs were not loaded.
     pub capture: Option<&'static str>,
     /// What would tell containers apart.
     pub membership: &'static str,
@@ -284,6 +284,7 @@ fn capture_name(capture: bpf::Capture) -> &'static str {
         bpf::Capture::Auto => "auto",
         bpf::Capture::TaskStorage => "task-storage",
         bpf::Capture::Hash => "hash",
+        bpf::Capture::Raw => "raw",
     }
 }
 
@@ -328,7 +329,13 @@ impl Report {
         let running =
             format!("{} in {} processes, {} shims", self.containers.running, self.containers.processes, self.containers.shims);
         row("containers", &running, "running now");
-        row("would use", self.would_use.capture.unwrap_or("nothing"), "where threads' buffers live");
+        let note = match self.would_use.capture {
+            Some("task-storage") => "threads' buffers in task storage, BTF tracepoints",
+            Some("hash") => "threads' buffers in a hash map, BTF tracepoints",
+            Some("raw") => "threads' buffers in a hash map, raw tracepoints",
+            _ => "where threads' buffers live",
+        };
+        row("would use", self.would_use.capture.unwrap_or("nothing"), note);
         row("", self.would_use.membership, "what tells containers apart");
         let mut text =
             table.to_string().lines().map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end()).collect::<Vec<_>>().join("\n");

@@ -12,9 +12,10 @@ use crate::{
     containers,
     kernel::{self, Task},
     maps::{self, CONTAINERS, LINEAGE, NAMESPACES, totals},
+    probes::Context,
     threads,
 };
-use aya_ebpf::{helpers::bpf_get_current_cgroup_id, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use aya_log_ebpf::debug;
 use surprisal_agent_ebpf::{
     abi::{CGROUP_ROOT, COMM_LEN, KEY_MNT_NS, Lineage},
@@ -24,8 +25,9 @@ use surprisal_agent_ebpf::{
 const SHIM: &[u8; 15] = b"containerd-shim";
 
 // (struct task_struct *parent, struct task_struct *child)
-#[btf_tracepoint(function = "sched_process_fork")]
-pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sched_process_fork"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "sched_process_fork"))]
+pub(crate) fn sched_process_fork(ctx: Context) -> i32 {
     let child = Task(ctx.arg(1));
     let child_tgid = child.tgid();
     if let Some(parent) = threads::get(Task::current()) {
@@ -44,8 +46,9 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 }
 
 // (struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
-#[btf_tracepoint(function = "sched_process_exec")]
-pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sched_process_exec"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "sched_process_exec"))]
+pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
     let task = Task::current();
     threads::renamed(task, ctx.arg(1));
     if let Some(chunk) = threads::get(task) {
@@ -89,8 +92,9 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 // (struct task_struct *p)
-#[btf_tracepoint(function = "sched_process_exit")]
-pub(crate) fn sched_process_exit(_ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sched_process_exit"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "sched_process_exit"))]
+pub(crate) fn sched_process_exit(_ctx: Context) -> i32 {
     let task = Task::current();
     if let Some(chunk) = threads::get(task) {
         containers::unfollow_current(task, chunk);

@@ -8,9 +8,9 @@
 use crate::{
     kernel::{Sock, Task},
     maps::{self, LISTENERS, NETWORK, SOCKETS},
+    probes::Context,
     threads,
 };
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use surprisal_agent_ebpf::abi::{NetState, REMOTE_WORDS};
 
 const ESTABLISHED: i32 = 1;
@@ -20,8 +20,9 @@ const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 
 // (const struct sock *sk, const int oldstate, const int newstate)
-#[btf_tracepoint(function = "inet_sock_set_state")]
-pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "inet_sock_set_state"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "inet_sock_set_state"))]
+pub(crate) fn inet_sock_set_state(ctx: Context) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     let id = sk as u64;

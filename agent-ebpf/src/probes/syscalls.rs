@@ -3,12 +3,17 @@
 //! In: `sys_enter`. Out: a token in the thread's own buffer; a full buffer becomes a record. A process that
 //! is not followed costs one lookup.
 
-use crate::{containers, kernel::Task, threads};
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use crate::{
+    containers,
+    kernel::{self, Task},
+    probes::Context,
+    threads,
+};
 use surprisal_agent_ebpf::token::{self, NR_FOREIGN, NR_MAX, NR_UNKNOWN, Token};
 
-#[btf_tracepoint(function = "sys_enter")]
-pub(crate) fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sys_enter"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "sys_enter"))]
+pub(crate) fn sys_enter(ctx: Context) -> i32 {
     let task = Task::current();
     if let Some(chunk) = threads::get(task) {
         let regs: *const u64 = ctx.arg(0);
@@ -32,12 +37,13 @@ fn token(task: Task, regs: *const u64, nr: u64) -> Token {
         return Token::new(if nr & 0x4000_0000 != 0 { NR_FOREIGN } else { NR_UNKNOWN }, 0);
     }
     let rule = token::RULES[(nr & (NR_MAX - 1)) as usize];
-    // SAFETY: `regs` is the tracepoint's pt_regs; the verifier checks each load against its type.
-    token::classify(nr as u16, rule, |i| unsafe { *regs.add(ARG[i]) })
+    // SAFETY: `regs` is the tracepoint's pt_regs.
+    token::classify(nr as u16, rule, |i| unsafe { kernel::word(regs.add(ARG[i])) })
 }
 
 /// An empty program on the same hook, for `bench capture` only: what attaching itself costs.
-#[btf_tracepoint(function = "sys_enter")]
-pub(crate) fn sys_enter_empty(_ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sys_enter"))]
+#[cfg_attr(feature = "raw-tracepoints", aya_ebpf::macros::raw_tracepoint(tracepoint = "sys_enter"))]
+pub(crate) fn sys_enter_empty(_ctx: Context) -> i32 {
     0
 }

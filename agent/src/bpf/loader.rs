@@ -7,26 +7,30 @@ use crate::decode::monotonic_ns;
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, RingBuf},
-    programs::{BtfTracePoint, Iter, ProgramError, links::LinkError},
+    programs::{Iter, Program, ProgramError, links::LinkError},
 };
 use std::io::{self, Read as _};
 use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals, globals, maps};
 
 /// Programs that keep threads in task storage.
 static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent.bpf.o"));
+/// The same on plain raw tracepoints.
+static RAW: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent-raw.bpf.o"));
 /// Programs that keep threads in a hash map.
 static HASH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent-hash.bpf.o"));
 
 /// Where a thread's buffer lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Capture {
-    /// Task storage where the kernel has it (5.11), else a hash map.
+    /// The first of the others that the kernel takes.
     #[default]
     Auto,
-    /// Task storage or nothing.
+    /// Task storage (5.12) or nothing.
     TaskStorage,
     /// A hash map by tid.
     Hash,
+    /// A hash map by tid, and plain raw tracepoints instead of BTF ones.
+    Raw,
 }
 
 /// What to load.
@@ -144,12 +148,20 @@ impl Kernel {
     fn load_as(options: &Options) -> Result<Self, LoadError> {
         match options.capture {
             Capture::Hash => Self::load_object(HASH, Capture::Hash, options),
+            Capture::Raw => Self::load_object(RAW, Capture::Raw, options),
             Capture::TaskStorage => Self::load_object(TASK_STORAGE, Capture::TaskStorage, options),
             Capture::Auto => match Self::load_object(TASK_STORAGE, Capture::TaskStorage, options) {
                 Err(e @ (LoadError::NotEmbedded | LoadError::NotAllowed | LoadError::Btf(_))) => Err(e),
                 Err(first) => {
-                    tracing::warn!(error = &first as &dyn std::error::Error, "no task storage: falling back to a hash map");
-                    Self::load_object(HASH, Capture::Hash, options).map_err(|_second| first)
+                    let error = &first as &dyn std::error::Error;
+                    tracing::info!(error, "this kernel has no task storage for us: a hash map holds threads' buffers");
+                    Self::load_object(HASH, Capture::Hash, options)
+                        .or_else(|second| {
+                            let error = &second as &dyn std::error::Error;
+                            tracing::warn!(error, "BTF tracepoints are refused: raw ones are tried");
+                            Self::load_object(RAW, Capture::Raw, options)
+                        })
+                        .map_err(|_last| first)
                 }
                 ok => ok,
             },
@@ -189,7 +201,7 @@ impl Kernel {
             _ => LoadError::Load(Box::new(e)),
         })?;
         for program in LIFECYCLE.into_iter().chain(["sys_enter"]) {
-            btf_tracepoint(&mut ebpf, program)?.load(program, &btf).map_err(program_error("loading", program))?;
+            load_tracepoint(&mut ebpf, program, program, &btf)?;
         }
         for program in ["peek", "seed"] {
             iter(&mut ebpf, program)?.load("task", &btf).map_err(program_error("loading", program))?;
@@ -208,25 +220,22 @@ impl Kernel {
     /// Attaches what follows membership and connections. From here on births are seen.
     pub fn attach_lifecycle(&mut self) -> Result<(), LoadError> {
         for program in LIFECYCLE {
-            btf_tracepoint(&mut self.ebpf, program)?.attach().map_err(program_error("attaching", program))?;
+            attach_tracepoint(&mut self.ebpf, program, program)?;
         }
         Ok(())
     }
 
     /// Attaches the hot path. From here on calls are captured.
     pub fn attach_calls(&mut self) -> Result<(), LoadError> {
-        btf_tracepoint(&mut self.ebpf, "sys_enter")?.attach().map_err(program_error("attaching", "sys_enter"))?;
-        Ok(())
+        attach_tracepoint(&mut self.ebpf, "sys_enter", "sys_enter")
     }
 
     /// Attaches an empty program to the hot path's hook and nothing else: what attaching alone costs.
     pub fn attach_empty(&mut self) -> Result<(), LoadError> {
-        let program = btf_tracepoint(&mut self.ebpf, "sys_enter_empty")?;
         // Read again, for this one use: kept, the kernel's types would be half of the agent's memory.
         let btf = aya::Btf::from_sys_fs().map_err(LoadError::KernelTypes)?;
-        program.load("sys_enter", &btf).map_err(program_error("loading", "sys_enter_empty"))?;
-        program.attach().map_err(program_error("attaching", "sys_enter_empty"))?;
-        Ok(())
+        load_tracepoint(&mut self.ebpf, "sys_enter_empty", "sys_enter", &btf)?;
+        attach_tracepoint(&mut self.ebpf, "sys_enter_empty", "sys_enter")
     }
 
     /// The records. Once.
@@ -365,9 +374,23 @@ fn program_error(action: &'static str, program: &'static str) -> impl Fn(Program
     move |source| LoadError::Program { action, program, source: Box::new(source) }
 }
 
-fn btf_tracepoint<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut BtfTracePoint, LoadError> {
-    let found = ebpf.program_mut(program).ok_or(LoadError::Incomplete(program))?;
-    found.try_into().map_err(program_error("finding", program))
+/// Loads a program for a tracepoint of the kind that it was compiled for.
+fn load_tracepoint(ebpf: &mut Ebpf, program: &'static str, tracepoint: &str, btf: &aya::Btf) -> Result<(), LoadError> {
+    match ebpf.program_mut(program) {
+        Some(Program::BtfTracePoint(found)) => found.load(tracepoint, btf),
+        Some(Program::RawTracePoint(found)) => found.load(),
+        _ => return Err(LoadError::Incomplete(program)),
+    }
+    .map_err(program_error("loading", program))
+}
+
+fn attach_tracepoint(ebpf: &mut Ebpf, program: &'static str, tracepoint: &str) -> Result<(), LoadError> {
+    match ebpf.program_mut(program) {
+        Some(Program::BtfTracePoint(found)) => found.attach().map(drop),
+        Some(Program::RawTracePoint(found)) => found.attach(tracepoint).map(drop),
+        _ => return Err(LoadError::Incomplete(program)),
+    }
+    .map_err(program_error("attaching", program))
 }
 
 fn iter<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, LoadError> {

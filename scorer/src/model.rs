@@ -1,13 +1,17 @@
 //! What a language model is to everybody else.
 //!
 //! In: windows as classes. Out: surprisals, and at the most surprising calls what was expected.
-//! Never: a name, a threshold, a file. What implements it: `lstm`.
+//! Never: a name, a threshold, a file. What implements it: [`fused`], and `lstm`, which also learns and is the reference.
 
 use crate::vocab::{BOS, Vocabulary};
 use crate::window::{CALLS, CONTEXT, Window};
 
+pub mod fused;
 #[cfg(feature = "tch")]
 pub mod lstm;
+
+/// Below this many nats, ln 2, a call was itself the likeliest: nothing was expected instead.
+pub const OWN: f32 = std::f32::consts::LN_2;
 
 /// Classes in the longest window: a start, the context and the calls but the last.
 pub const LONGEST: usize = CONTEXT + CALLS;
@@ -62,7 +66,7 @@ pub struct Judged {
     /// −ln probability of each call, nats. A call that training never saw has the unknown class's
     /// probability shared among all unseen calls.
     pub nll: Vec<f32>,
-    /// The most surprising calls, most surprising first.
+    /// The most surprising calls of those with at least [`OWN`] nats, most surprising first.
     pub top: Vec<Position>,
 }
 

@@ -1,12 +1,13 @@
 //! The LSTM, through libtorch.
 //!
-//! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights.
+//! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights. Serving uses [`super::fused`], which
+//! is pinned to this by tests.
 //! Never: a file, a score. The only module that names `tch`.
 //!
 //! Embedding, one LSTM layer, a linear head over all classes, f32. Each window starts from a zero state:
 //! what came before it is shown as context, so a window's score does not depend on what was scored earlier.
 
-use super::{Encoded, Judged, LanguageModel, ModelError, Position, Sizes};
+use super::{Encoded, Judged, LanguageModel, ModelError, OWN, Position, Sizes};
 use crate::profile::weights::{self, TensorData};
 use crate::verdict::{CANDIDATES, EXPECTED};
 use crate::vocab::{PAD, UNKNOWN};
@@ -143,6 +144,7 @@ impl Lstm {
             let positions = (0..top.min(nll.len())).filter_map(|k| {
                 let from = (w * top + k) * kept;
                 let index = usize::try_from(at[w * top + k]).ok()?.checked_sub(window.scored_from)?;
+                nll.get(index).filter(|n| **n >= OWN)?;
                 let expected = class[from..from + kept].iter().copied().zip(p[from..from + kept].iter().copied()).collect();
                 Some(Position { index, expected })
             });

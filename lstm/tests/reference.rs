@@ -58,9 +58,9 @@ impl Random {
             };
             let old = state.clone();
             for unit in 0..hidden {
-                let [i, f, g, o] = [0, 1, 2, 3].map(|n| gate(n, unit, &old));
-                cell[unit] = sigmoid(f) * cell[unit] + sigmoid(i) * g.tanh();
-                state[unit] = sigmoid(o) * cell[unit].tanh();
+                let [input, forget, fresh, output] = [0, 1, 2, 3].map(|n| gate(n, unit, &old));
+                cell[unit] = sigmoid(forget) * cell[unit] + sigmoid(input) * fresh.tanh();
+                state[unit] = sigmoid(output) * cell[unit].tanh();
             }
             let logits: Vec<f64> = (0..classes).map(|c| dot(&state, &head[c * hidden..][..hidden]) + bias[c]).collect();
             let norm = logits.iter().map(|l| l.exp()).sum::<f64>().ln();

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod client;
 pub mod queue;
+mod wire;
 
 pub use client::{BadAddress, Client, Undelivered};
 pub use queue::Counts;
@@ -142,6 +143,7 @@ struct Metrics {
     connected: Gauge,
     connections: Counter,
     batches: Counter,
+    bytes_on_the_wire: wire::Bytes,
 }
 
 impl Metrics {
@@ -156,6 +158,7 @@ impl Metrics {
             connected: Gauge::default(),
             connections: Counter::default(),
             batches: Counter::default(),
+            bytes_on_the_wire: wire::Bytes::default(),
         };
         // A counter that is 0 is still shown.
         drop(metrics.dropped.get_or_create(&QUEUE_FULL));
@@ -166,6 +169,13 @@ impl Metrics {
         uplink.register("queue_bytes", "Memory that the queue holds", metrics.bytes.clone());
         uplink.register("connected", "1: the scorer has said welcome", metrics.connected.clone());
         uplink.register("connections", "Connections on which the scorer said welcome", metrics.connections.clone());
+        let bytes = &metrics.bytes_on_the_wire;
+        uplink.register(
+            "sent_bytes",
+            "Bytes written to sockets to the scorer, all framing but TCP's included",
+            bytes.sent.clone(),
+        );
+        uplink.register("received_bytes", "Bytes read from sockets to the scorer", bytes.received.clone());
         uplink.register("sent_batches", "Batches sent, those sent again counted again", metrics.batches.clone());
         metrics
     }

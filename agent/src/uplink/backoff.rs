@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// First pause, before jitter.
 pub const FIRST: Duration = Duration::from_millis(100);
-/// Longest pause.
-pub const LONGEST: Duration = Duration::from_secs(5);
+/// Longest pause: a scorer that takes batches again is found within it, whatever went before.
+pub const LONGEST: Duration = Duration::from_secs(3);
 
 /// Doubles from [`FIRST`] to [`LONGEST`]; each pause is cut by up to a half, so that the nodes of a
 /// cluster do not come back all at once.
@@ -41,10 +41,10 @@ mod tests {
 
     #[test]
     fn doubles_up_to_the_longest() {
-        assert_eq!(pauses(0.0, 8), [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(pauses(1.0, 8), [50, 100, 200, 400, 800, 1600, 2500, 2500]);
+        assert_eq!(pauses(0.0, 8), [100, 200, 400, 800, 1600, 3000, 3000, 3000]);
+        assert_eq!(pauses(1.0, 8), [50, 100, 200, 400, 800, 1500, 1500, 1500]);
         assert_eq!(pauses(-7.0, 1), [100]);
-        assert_eq!(pauses(0.0, 100).last(), Some(&5000));
+        assert_eq!(pauses(0.0, 100).last(), Some(&3000));
     }
 
     #[test]

@@ -1,13 +1,22 @@
 //! The connection to the scorer: kept up, and everything sent on it until it is acknowledged.
 //!
-//! In: closed batches from the queue. Out: a gRPC stream, zstd-compressed. Never: gives up before it is told
-//! to stop: a scorer that is away, refuses or falls silent is tried again, with growing pauses.
+//! In: closed batches from the queue. Out: a gRPC stream, its batches packed where the scorer takes that ([`super::wire`]).
+//! Never: gives up before it is told to stop: a scorer that is away, refuses or falls silent is tried again, with growing
+//! pauses.
+//!
+//! A connection whose other end is gone without a word (half open) is found out by HTTP/2's keep-alive, [`KEEP_ALIVE`]
+//! and [`KEEP_ALIVE_TIMEOUT`], 15 s in all; until then the queue holds what is not acknowledged.
 
-use super::{Options, Shared, backoff::Backoff};
+use super::{
+    Options, Shared,
+    backoff::Backoff,
+    wire::{self, Form},
+};
 use crate::logging::chain;
 use jiff::Timestamp;
 use std::{future, sync::Arc, time::Duration};
 use surprisal_proto::{
+    packed::PackError,
     token,
     v1::{Ack, Hello, StreamRequest, StreamResponse, Welcome, ingest_client::IngestClient, stream_request, stream_response},
 };
@@ -17,15 +26,15 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, codec::CompressionEncoding, transport::Endpoint};
+use tonic::{Code, Status, transport::Endpoint};
 use tracing::{error, info, warn};
 
 /// For a connection, and for the scorer's welcome on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A silent connection is asked whether it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// And is given up without an answer.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Batches between the queue and the connection; the queue itself does the waiting.
 const OUTBOUND: usize = 4;
 
@@ -52,6 +61,8 @@ enum Lost {
     Closed,
     #[error("the scorer answered out of turn")]
     OutOfTurn,
+    #[error("packing a batch")]
+    Pack(#[from] PackError),
     #[error("the scorer said {:?}: {}", .0.code(), .0.message())]
     Status(Box<Status>),
 }
@@ -77,8 +88,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
+            .keep_alive_while_idle(true);
         let instance = format!("{:032x}", rand::random::<u128>());
         Ok(Self { endpoint, options, instance, shared })
     }
@@ -130,9 +140,8 @@ impl Client {
 
     /// One connection, from Hello to its end. `Ok`: stopped, and everything is delivered.
     async fn session(&self, stop: &CancellationToken, backoff: &mut Backoff, complained: &mut bool) -> Result<(), Lost> {
-        let channel = self.endpoint.connect().await.map_err(Lost::Connect)?;
-        let mut client =
-            IngestClient::new(channel).send_compressed(CompressionEncoding::Zstd).accept_compressed(CompressionEncoding::Zstd);
+        let channel = wire::connect(&self.endpoint, &self.shared.metrics.bytes_on_the_wire).await.map_err(Lost::Connect)?;
+        let mut client = IngestClient::new(channel);
         let (outbound, requests) = mpsc::channel(OUTBOUND);
         // There is room: nobody has sent yet.
         let _room = outbound.try_send(request(stream_request::Message::Hello(self.hello())));
@@ -147,6 +156,7 @@ impl Client {
             queue.reconnected(welcome.last_sequence, Timestamp::now());
             queue.counts().dropped
         });
+        let mut form = Form::new(welcome.takes_packed);
         self.shared.metrics.connected.set(1);
         self.shared.metrics.connections.inc();
         info!(
@@ -173,8 +183,8 @@ impl Client {
                     let Ok(permit) = permit else { return Err(Lost::Closed) };
                     match self.shared.with(super::queue::Queue::take) {
                         Some(batch) => {
+                            permit.send(form.message(batch)?);
                             self.shared.metrics.batches.inc();
-                            permit.send(request(stream_request::Message::Batch(batch)));
                         }
                         None => more = false,
                     }
@@ -254,9 +264,12 @@ mod tests {
         pin::Pin,
         sync::{Mutex, PoisonError},
     };
-    use surprisal_proto::v1::{
-        Batch,
-        ingest_server::{Ingest, IngestServer},
+    use surprisal_proto::{
+        packed::Unpacker,
+        v1::{
+            Batch,
+            ingest_server::{Ingest, IngestServer},
+        },
     };
     use tokio::{
         net::TcpListener,
@@ -277,6 +290,9 @@ mod tests {
         refused: u32,
         /// Take batches without a word.
         silent: bool,
+        /// Take plain batches only.
+        plain: bool,
+        packed: u64,
     }
 
     #[derive(Clone, Debug)]
@@ -304,9 +320,7 @@ mod tests {
 
         async fn serve(&self, at: Option<SocketAddr>) -> Running {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let service = IngestServer::new(self.clone())
-                .accept_compressed(CompressionEncoding::Zstd)
-                .send_compressed(CompressionEncoding::Zstd);
+            let service = IngestServer::new(self.clone());
             // A runtime of its own dies with all its connections, as a process does.
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
             let serving = runtime.spawn(async move {
@@ -352,13 +366,18 @@ mod tests {
                 self.changed.send_replace(());
                 return Err(Status::new(code, "not you"));
             }
-            let last_sequence = self.with(|t| t.last.get(&hello.instance).copied().unwrap_or(0));
+            let (last_sequence, takes_packed) = self.with(|t| (t.last.get(&hello.instance).copied().unwrap_or(0), !t.plain));
             let welcome =
-                stream_response::Message::Welcome(Welcome { last_sequence, scorer_version: "test".into(), takes_packed: false });
+                stream_response::Message::Welcome(Welcome { last_sequence, scorer_version: "test".into(), takes_packed });
             let scorer = self.clone();
+            let mut unpacker = Unpacker::new(4 << 20);
             let acks = inbound.filter_map(move |item| {
                 let batch = match item {
-                    Ok(StreamRequest { message: Some(stream_request::Message::Batch(batch)) }) => batch,
+                    Ok(StreamRequest { message: Some(stream_request::Message::Batch(batch)) }) if !takes_packed => batch,
+                    Ok(StreamRequest { message: Some(stream_request::Message::Packed(packed)) }) if takes_packed => {
+                        scorer.with(|t| t.packed += 1);
+                        unpacker.unpack(&packed).expect("the next block")
+                    }
                     Ok(_) => return Some(Err(Status::invalid_argument("no batch"))),
                     Err(status) => return Some(Err(status)),
                 };
@@ -453,6 +472,32 @@ mod tests {
             assert_eq!(t.batches[0].births[0].container.as_ref().map(|c| c.id.as_str()), Some("c1"));
         });
         running.kill();
+    }
+
+    #[tokio::test]
+    async fn batches_are_packed_where_the_scorer_takes_that_and_their_bytes_are_counted() {
+        let mut sent = Vec::new();
+        for plain in [true, false] {
+            let scorer = Scorer::new();
+            scorer.with(|t| t.plain = plain);
+            let running = scorer.serve(None).await;
+            let agent = Agent::start(running.address, 16 << 20);
+            agent.sender.push(&Record::Birth(info()));
+            for n in 0..200 {
+                // The same 250 calls, over and over.
+                let Record::Calls { container, mut run } = calls(0, 250) else { unreachable!("they are calls") };
+                run.first_seq = n * 250;
+                agent.sender.push(&Record::Calls { container, run });
+            }
+            scorer.until(|t| tokens(t).len() == 50_000).await;
+            let bytes = agent.sender.shared.metrics.bytes_on_the_wire.clone();
+            assert_eq!(agent.stop().await.0.calls, 0);
+            assert_eq!(scorer.with(|t| t.packed > 0), !plain);
+            assert!(bytes.received.get() > 0);
+            sent.push(bytes.sent.get());
+            running.kill();
+        }
+        assert!(sent[0] > 100_000 && sent[1] < sent[0] / 20, "{sent:?} bytes, plain and packed");
     }
 
     #[tokio::test]

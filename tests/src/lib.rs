@@ -35,6 +35,7 @@ pub mod scene;
 pub mod scorer;
 pub mod scratch;
 pub mod servers;
+pub mod vm;
 pub mod wait;
 
 pub use containerd::{Cgroups, Container, Containerd, Run};

@@ -1,0 +1,162 @@
+//! The promises that are looked at on each kernel, for each way of capturing.
+//!
+//! In: the agent's `--capture`. Out: why a promise did not hold. Never: a tolerance: every count is known to the call.
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
+use surprisal_e2e::{
+    Daemon, Recording, Scratch,
+    program::{EXACT, GETPPID},
+    vm::initramfs::SHIM,
+};
+
+/// Software emulation is slow.
+const SOON: Duration = Duration::from_secs(120);
+/// `getppid` calls of the program `countdown`.
+const COUNTDOWN: u64 = 200_000;
+
+/// A promise and how to look at it.
+type Promise = (&'static str, fn(&str) -> Result<()>);
+
+/// All of them.
+pub(crate) const ALL: [Promise; 3] = [("conservation", conservation), ("overload", overload), ("attribution", attribution)];
+
+/// Nothing is lost at a rate that the agent can follow; every call is delivered once.
+fn conservation(capture: &str) -> Result<()> {
+    let tape = Tape::start(&["--capture", capture])?;
+    Container::start("countdown", "-", &["countdown"])?.end()?;
+    Container::start("calls", "-", &["workload", "calls", "2500", "4", "2"])?.end()?;
+    let recording = tape.stop()?;
+    let lost = conserved(&recording, "countdown", Some(COUNTDOWN + 2))?;
+    ensure!(lost == 0, "countdown: {lost} calls lost");
+    ensure!(recording.count("countdown", GETPPID) == COUNTDOWN, "{} of {COUNTDOWN}", recording.count("countdown", GETPPID));
+    ensure!(conserved(&recording, "calls", None)? == 0, "calls: {:?}", recording.accounts.get("calls"));
+    let count = recording.count("calls", GETPPID);
+    ensure!(count == 20_000, "{count} of 20000 calls, in 4 processes of 2 threads each");
+    // 4 processes of 2 threads and the one that waits for them, and the first one.
+    let threads = recording.threads("calls")?.len();
+    ensure!(threads == 13, "{threads} of 13 threads");
+    Ok(())
+}
+
+/// A ring buffer of one page and a reader that stands still: what is issued is delivered or counted lost, to the call.
+fn overload(capture: &str) -> Result<()> {
+    let mut tape = Tape::start(&["--capture", capture, "--ring-bytes", "4096"])?;
+    tape.agent.signal(Signal::STOP)?;
+    let container = Container::start("flood", "-", &["countdown"])?;
+    let (container, status) = container.wait()?;
+    tape.agent.signal(Signal::CONT)?;
+    ensure!(status == "ended 0", "countdown {status}");
+    let recording = tape.stop()?;
+    container.end()?;
+    let lost = conserved(&recording, "flood", Some(COUNTDOWN + 2))?;
+    ensure!(lost > 0, "a ring of one page was to lose something");
+    Ok(())
+}
+
+/// Whose calls they are: two containers, one with children that leave their parents, one that a process enters later, and
+/// the same calls by a process of the host.
+fn attribution(capture: &str) -> Result<()> {
+    let tape = Tape::start(&["--capture", capture])?;
+    let quiet = Container::start("quiet", "exact", &["workload", "sequence", "7", "1", "50"])?;
+    let noisy = Container::start("noisy", "-", &["workload", "orphans", "8", "500"])?;
+    for _ in 0..1000 {
+        std::hint::black_box(std::os::unix::process::parent_id());
+    }
+    noisy.end()?;
+    quiet.end()?;
+    let recording = tape.stop()?;
+    let names: Vec<_> = recording.containers.keys().map(String::as_str).collect();
+    ensure!(names == ["noisy", "quiet"], "containers {names:?}");
+    let noisy = recording.count("noisy", GETPPID);
+    ensure!(noisy == 8 * 500, "noisy: {noisy} calls of 4000");
+    let expected = surprisal_e2e::program::sequence(7, 0, 50).iter().filter(|nr| **nr == GETPPID).count() + 1;
+    let quiet = recording.count("quiet", GETPPID);
+    ensure!(quiet == expected as u64, "quiet: {quiet} calls of {expected}");
+    let entered = recording.threads("quiet")?;
+    let exact = entered.values().find(|t| t.process == "exact").context("the process that entered is not there")?;
+    ensure!(exact.calls[1..] == EXACT, "it made {:?}", exact.calls);
+    for id in ["noisy", "quiet"] {
+        ensure!(conserved(&recording, id, None)? == 0, "{id}: {:?}", recording.accounts.get(id));
+    }
+    Ok(())
+}
+
+/// Recorded = delivered, issued = delivered + lost, and issued is what the program made; returns the lost.
+fn conserved(recording: &Recording, id: &str, made: Option<u64>) -> Result<u64> {
+    let account = recording.accounts.get(id).with_context(|| format!("no account of {id}"))?;
+    ensure!(recording.delivered(id) == account.delivered, "{id}: {} calls recorded, {account:?}", recording.delivered(id));
+    ensure!(account.issued == account.delivered + account.lost, "{id}: {account:?}");
+    ensure!(account.threads_untracked == 0, "{id}: {account:?}");
+    ensure!(made.is_none_or(|made| account.issued == made), "{id}: {made:?} calls were made, {account:?}");
+    Ok(account.lost)
+}
+
+/// An agent that records.
+struct Tape {
+    agent: Daemon,
+    path: PathBuf,
+    // Last: ends the agent.
+    _scratch: Scratch,
+}
+
+impl Tape {
+    fn start(flags: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let path = scratch.path().join("recording.jsonl");
+        let mut command = Command::new("/bin/surprisal-agent");
+        command.args(["record", "--label", "normal", "--output"]).arg(&path).args(flags).env("NO_COLOR", "1");
+        let mut agent = Daemon::start(&scratch, "agent", &mut command)?;
+        agent.wait_for_log("capturing", SOON)?;
+        Ok(Self { agent, path, _scratch: scratch })
+    }
+
+    fn stop(mut self) -> Result<Recording> {
+        let status = self.agent.terminate(SOON)?;
+        ensure!(status.success(), "the agent ended with {status}: {}", self.agent.log());
+        Recording::read(&self.path)
+    }
+}
+
+/// A container of the fake shim's.
+struct Container {
+    shim: Child,
+    open: Option<ChildStdin>,
+}
+
+impl Container {
+    fn start(id: &str, also: &str, command: &[&str]) -> Result<Self> {
+        ensure!(fs::exists(SHIM)?, "no {SHIM}");
+        let mut shim = Command::new(SHIM).args([id, also]).args(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let open = shim.stdin.take();
+        Ok(Self { shim, open })
+    }
+
+    /// Waits for the end of its first process; the shim stays.
+    fn wait(mut self) -> Result<(Self, String)> {
+        let mut line = String::new();
+        if let Some(out) = self.shim.stdout.as_mut() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        Ok((self, line.trim().to_owned()))
+    }
+
+    /// Waits for its end, and lets the shim go.
+    fn end(mut self) -> Result<()> {
+        let mut said = String::new();
+        if let Some(out) = self.shim.stdout.take() {
+            BufReader::new(out).read_line(&mut said)?;
+        }
+        drop(self.open.take());
+        let status = self.shim.wait()?;
+        ensure!(status.success() && !said.starts_with("failed"), "the shim ended with {status}: {said}");
+        Ok(())
+    }
+}

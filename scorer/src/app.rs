@@ -4,31 +4,35 @@
 //! its own; what is done with a batch or a window is the stages' business.
 //!
 //! ```text
-//! ingest ─queue─▶ pipeline (registry: cut) ─queue─▶ inference thread ─sink─▶ registry ◀─ query
+//! ingest ─room─▶ pipeline (registry: cut, queue) ─▶ inference thread ─sink─▶ registry ◀─ query, status
 //!                     ▲ ticks                            ▲ profiles (scan, thresholds)
 //! ```
+//!
+//! The pipeline never waits for the model: windows wait in the registry's queue, which is fair between containers.
 
 use crate::config::Config;
-use crate::containers::{Job, Limits, Now, Registry};
+use crate::containers::{Limits, Now, Registry};
 use crate::inference::{self, Command, Loader};
-use crate::ingest::{self, Taken};
+use crate::ingest::{self, Taken, room::Room};
 use crate::metrics::Metrics;
 use crate::profile::{ProfileError, store::Store};
-use crate::{admin, profiles, query};
+use crate::{admin, profiles, query, status};
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use surprisal_proto::v1::{ingest_server::IngestServer, profiles_server::ProfilesServer, scores_server::ScoresServer};
+use surprisal_proto::v1::{
+    ingest_server::IngestServer, profiles_server::ProfilesServer, scores_server::ScoresServer, status_server::StatusServer,
+};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Server, server::TcpIncoming};
 
-/// Batches that may wait for the pipeline.
-const BATCHES: usize = 32;
+/// Batches that may wait for the pipeline, besides the bound in bytes ([`ingest::room`]).
+const BATCHES: usize = 8192;
 /// Largest archive of a profile, bytes.
 const ARCHIVE_MAX: usize = 64 << 20;
 /// How often time is told to the registry.
@@ -43,12 +47,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Shared {
     registry: Mutex<Registry>,
     begun: Instant,
+    /// The model has finished windows: it can have more.
+    finished: Notify,
 }
 
 impl Shared {
     /// Around a registry.
     pub fn new(registry: Registry) -> Self {
-        Self { registry: Mutex::new(registry), begun: Instant::now() }
+        Self { registry: Mutex::new(registry), begun: Instant::now(), finished: Notify::new() }
     }
 
     /// The registry, locked: hold it for no longer than it takes to look or to change.
@@ -139,12 +145,14 @@ impl App {
         health.set_serving::<IngestServer<ingest::Service>>().await;
         health.set_serving::<ScoresServer<query::Service>>().await;
         health.set_serving::<ProfilesServer<profiles::Service>>().await;
+        health.set_serving::<StatusServer<status::Service>>().await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(surprisal_proto::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let ingest = IngestServer::new(ingest::Service::new(queue, metrics.clone(), shutdown.clone()))
+        let room = Room::new(metrics.clone());
+        let ingest = IngestServer::new(ingest::Service::new(queue, room.clone(), metrics.clone(), shutdown.clone()))
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(ingest::MESSAGE_MAX);
@@ -153,6 +161,8 @@ impl App {
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .max_concurrent_streams(256)
+            .initial_stream_window_size(ingest::AHEAD)
+            .initial_connection_window_size(ingest::AHEAD)
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(|e| start_failed(e.into()))?)
             .add_service(reflection().build_v1alpha().map_err(|e| start_failed(e.into()))?)
@@ -162,6 +172,7 @@ impl App {
                     .send_compressed(CompressionEncoding::Zstd),
             )
             .add_service(archives)
+            .add_service(StatusServer::new(status::Service::new(Arc::clone(&shared), room)))
             .serve_with_incoming_shutdown(self.incoming, shutdown.clone().cancelled_owned());
         tracing::info!(address = %self.address, profiles = %self.config.profiles.display(), "listening");
 
@@ -188,34 +199,56 @@ fn sink(shared: Arc<Shared>, metrics: Metrics) -> inference::Sink {
         let now = shared.now();
         metrics.window_latency.observe(now.mono.saturating_sub(job.cut_at).as_secs_f64());
         shared.registry().judged(job, verdict, now);
+        shared.finished.notify_one();
     })
 }
 
-/// From batches and time to windows. Ends when the inference thread or all agents' streams are gone.
+/// From batches and time to windows, and on to the model as it can have more. Ends when the inference thread or all agents'
+/// streams are gone.
 async fn pipeline(shared: Arc<Shared>, mut batches: mpsc::Receiver<Taken>, inference: mpsc::Sender<Command>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut jobs: Vec<Job> = Vec::new();
+    let mut more = false;
     loop {
         let taken = tokio::select! {
             taken = batches.recv() => match taken {
                 Some(taken) => Some(taken),
                 None => return,
             },
-            _ = ticks.tick() => None,
+            _ = ticks.tick() => {
+                let now = shared.now();
+                shared.registry().tick(now);
+                None
+            }
+            () = shared.finished.notified(), if more => None,
         };
-        {
-            let now = shared.now();
-            let mut registry = shared.registry();
-            match taken {
-                None => registry.tick(now, &mut jobs),
-                Some(Taken::Connected(node)) => registry.connected(&node, now),
-                Some(Taken::Disconnected(node)) => registry.disconnected(&node, now),
-                Some(Taken::Batch(node, batch)) => registry.take(&node, batch, now, &mut jobs),
+        match taken {
+            None => {}
+            Some(Taken::Connected(node)) => shared.registry().connected(&node, shared.now()),
+            Some(Taken::Disconnected(node)) => shared.registry().disconnected(&node, shared.now()),
+            Some(Taken::Batch(node, mut batch, ticket)) => {
+                batch.waited = ticket.waited();
+                shared.registry().take(&node, *batch, shared.now());
+                ticket.passed();
             }
         }
-        if !jobs.is_empty() && inference.send(Command::Judge(std::mem::take(&mut jobs))).await.is_err() {
-            return;
+        // Without a place in its queue the model has enough to do for now.
+        let place = match inference.try_reserve() {
+            Ok(place) => place,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                more = true;
+                continue;
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => return,
+        };
+        let jobs = {
+            let mut registry = shared.registry();
+            let jobs = registry.hand_out(shared.now());
+            more = registry.has_waiting();
+            jobs
+        };
+        if !jobs.is_empty() {
+            place.send(Command::Judge(jobs));
         }
     }
 }

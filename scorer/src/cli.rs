@@ -53,6 +53,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Profile,
     },
+    /// Ask what went through each hop of the line, and what was dropped there
+    Status(Ask),
 }
 
 /// Flags of `serve`.
@@ -381,6 +383,7 @@ mod tests {
             "s evaluate d --methods stide,lstm --labelled-folds 3 --group-duplicates --fpr 0.05 --abi i386 --json -",
             "s scores list --namespace n --verdict anomalous --min-score 1.5 -o json",
             "s profile show a/b/c",
+            "s status -o json --server http://127.0.0.1:1",
             "s profile advise --profiles d a/b/c r.jsonl -o json",
             "s profile threshold a/b/c --set 3",
             "s profile threshold --global --clear",

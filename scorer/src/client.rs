@@ -10,7 +10,7 @@ use crate::cli::{Ask, AskProfile, Output, Scores, VerdictName, Which};
 use crate::threshold::Threshold;
 use std::io::{self, Write};
 use std::time::Duration;
-use surprisal_proto::v1::{self, profiles_client::ProfilesClient, scores_client::ScoresClient};
+use surprisal_proto::v1::{self, profiles_client::ProfilesClient, scores_client::ScoresClient, status_client::StatusClient};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -154,6 +154,17 @@ async fn watch(which: &Which, out: &mut impl Write) -> Result<(), ClientError> {
             Output::Json => writeln!(out, "{}", json::line(&json::Score::from(&score)))?,
         }
         out.flush()?;
+    }
+    Ok(())
+}
+
+/// Asks how the line is.
+pub async fn status(ask: &Ask, out: &mut (impl Write + Send)) -> Result<(), ClientError> {
+    let mut client = StatusClient::new(connect(ask).await?).max_decoding_message_size(usize::MAX);
+    let status = client.get(request(v1::GetStatusRequest {})).await.map_err(refused(ask))?.into_inner();
+    match ask.output {
+        Output::Table => writeln!(out, "{}", surprisal_proto::status::table(&status))?,
+        Output::Json => writeln!(out, "{:#}", surprisal_proto::status::json(&status))?,
     }
     Ok(())
 }

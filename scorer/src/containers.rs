@@ -1,30 +1,56 @@
 //! Containers: what is known of each, its threads' windows, and what was said of it.
 //!
 //! In: checked batches (`ingest`, taken by `intake`), [`time`], judged windows (`inference`), thresholds.
-//! Out: [`Job`]s for the model, and views for queries ([`view`]). Never: a clock, a socket, a model: time is passed in.
+//! Out: [`Job`]s for the model ([`queue`]), and views for queries ([`view`]). Never: a clock, a socket, a model: time is passed in.
 //!
 //! **Invariant:** everything here is bounded by [`Limits`], whatever an agent sends; what finds no place is
-//! counted. What belongs to a dead container goes with it, after a grace in which its last score can be read.
+//! counted. What belongs to a dead container goes with it, after a grace in which its last score can be read. In bytes, at most
+//! `containers` x [`CONTAINER_BYTES`] + `threads` x [`thread::THREAD_BYTES`] + (`waiting` + `handed`) x [`queue::WINDOW_BYTES`].
+//!
+//! **Invariant:** calls taken in = calls in windows + calls dropped + calls pending, and windows cut = windows scored + windows
+//! dropped + windows waiting, at any time ([`Registry::hops`]).
+//!
+//! Nodes are taken at their word: whoever may connect can call itself any node and fill what a node may have. One that does so
+//! takes no more than [`Limits::containers_per_node`] containers for each name that it takes.
 
 mod entry;
 mod intake;
+pub mod queue;
 pub mod thread;
 pub mod time;
 pub mod view;
 
+use crate::flow::{self, Flow};
 use crate::ingest::wire::ContainerId;
 use crate::metrics::Metrics;
 use crate::score::Score;
 use crate::threshold::{Source, Threshold};
 use crate::verdict::Evidence;
 use crate::window::Window;
+pub use entry::CONTAINER_BYTES;
 use entry::{Entry, Shown};
 use jiff::Timestamp;
+use queue::{Queue, WINDOW_BYTES};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::v1;
-use thread::ThreadId;
+use thread::{THREAD_BYTES, ThreadId};
+
+/// From batches to windows.
+const CUTTING: flow::Hop = flow::Hop {
+    name: "windows",
+    unit: "calls",
+    reasons: &["bad_id", "odd_tokens", "containers_full", "threads_full", "gap", "context", "forgotten"],
+    when_full: "drops the calls of new threads and containers",
+};
+/// From windows to verdicts.
+const JUDGING: flow::Hop = flow::Hop {
+    name: "model queue",
+    unit: "windows",
+    reasons: &["no_profile", "overload", "late", "not_judged", "profile_replaced", "container_gone"],
+    when_full: "drops the new of the containers that have the most",
+};
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
@@ -37,24 +63,21 @@ pub struct Limits {
     pub threads: usize,
     /// Threads of one container.
     pub threads_per_container: usize,
-    /// Windows that may wait for the model before threads with many of them are shed.
+    /// Windows that may wait for the model.
     pub waiting: usize,
-    /// Windows of one thread that may wait even then.
-    pub waiting_per_thread: u32,
-    /// Windows that may wait in all.
-    pub waiting_most: usize,
+    /// Windows that the model may have at once: what it has is judged in the order that it came in.
+    pub handed: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            containers: 16_384,
+            containers: 49_152,
             containers_per_node: 4_096,
-            threads: 131_072,
+            threads: 262_144,
             threads_per_container: 8_192,
-            waiting: 512,
-            waiting_per_thread: 8,
-            waiting_most: 8_192,
+            waiting: 32_768,
+            handed: 1_024,
         }
     }
 }
@@ -90,7 +113,7 @@ pub struct Job {
     pub workload: Arc<str>,
     /// The window.
     pub window: Window,
-    /// When it was cut.
+    /// When the batch that completed it was received, or when it was cut because its thread was quiet.
     pub cut_at: Duration,
 }
 
@@ -120,6 +143,10 @@ pub struct Judge {
 struct Node {
     streams: u32,
     containers: usize,
+    /// Calls taken from it.
+    calls: u64,
+    /// Calls that it says were not sent.
+    unsent: u64,
     /// Since when no agent of this node is connected.
     gone: Option<Duration>,
 }
@@ -131,7 +158,11 @@ pub struct Registry {
     nodes: HashMap<Arc<str>, Node>,
     judges: HashMap<String, Judge>,
     threads: usize,
-    waiting: usize,
+    queue: Queue,
+    /// Windows that the model has.
+    handed: usize,
+    cutting: Flow,
+    judging: Flow,
     revision: u64,
     limits: Limits,
     metrics: Metrics,
@@ -145,7 +176,10 @@ impl Registry {
             nodes: HashMap::new(),
             judges: HashMap::new(),
             threads: 0,
-            waiting: 0,
+            queue: Queue::default(),
+            handed: 0,
+            cutting: Flow::new(CUTTING, metrics.clone()),
+            judging: Flow::new(JUDGING, metrics.clone()),
             revision: 0,
             limits,
             metrics,
@@ -157,23 +191,56 @@ impl Registry {
         self.revision
     }
 
+    /// Windows for the model, those whose turn it is, as many as it may have besides what it has; none while it has more
+    /// than half of that.
+    pub fn hand_out(&mut self, now: Now) -> Vec<Job> {
+        let (mut jobs, mut late) = (Vec::new(), Vec::new());
+        if self.handed > self.limits.handed / 2 {
+            return jobs;
+        }
+        while self.handed < self.limits.handed
+            && let Some(job) = self.queue.pop(now.mono, &mut late)
+        {
+            self.handed += 1;
+            jobs.push(job);
+        }
+        self.judging.discard("late", late.len() as u64);
+        for job in late {
+            let Some(entry) = self.containers.get_mut(&job.key) else { continue };
+            entry.shed(job.window.calls.len());
+            if let Some(thread) = entry.threads.get_mut(&job.thread) {
+                thread.done();
+            }
+        }
+        self.gauges();
+        jobs
+    }
+
+    /// Windows wait that the model could not have yet.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// A job came back from the model; `None`: it could not be judged.
     pub fn judged(&mut self, job: &Job, verdict: Option<Verdicted>, now: Now) {
-        self.waiting = self.waiting.saturating_sub(1);
-        self.metrics.windows_waiting.set(self.waiting as i64);
-        let Some(entry) = self.containers.get_mut(&job.key) else { return };
+        self.handed = self.handed.saturating_sub(1);
+        let Some(entry) = self.containers.get_mut(&job.key) else {
+            self.judging.discard("container_gone", 1);
+            return;
+        };
         if let Some(thread) = entry.threads.get_mut(&job.thread) {
             thread.done();
         }
         let Some(verdict) = verdict else {
-            entry.shed_windows += 1;
-            self.metrics.drop("windows", "not_judged", 1);
+            entry.failed_windows += 1;
+            self.judging.discard("not_judged", 1);
             return;
         };
         let Some(judge) = self.judges.get(job.workload.as_ref()).filter(|j| j.version == verdict.version) else {
-            self.metrics.drop("windows", "profile_replaced", 1);
+            self.judging.discard("profile_replaced", 1);
             return;
         };
+        self.judging.pass(1);
         if entry.version.as_ref() != Some(&verdict.version) {
             // Scores of different models do not compare.
             entry.recent.clear();
@@ -183,14 +250,15 @@ impl Registry {
         entry.windows += 1;
         entry.judged += 1;
         self.metrics.windows_scored.inc();
-        if verdict.score.nats() >= judge.threshold.nats() {
+        let anomalous = verdict.score.nats() >= judge.threshold.nats();
+        if anomalous {
             self.metrics.windows_anomalous.inc();
         }
         if entry.peak.is_none_or(|(peak, _)| verdict.score > peak) {
             entry.peak = Some((verdict.score, now.wall));
         }
         let shown = || Shown { thread: job.thread, process: Arc::clone(&job.process), at: now.wall, evidence: verdict.evidence };
-        entry.recent.add(now.mono, verdict.score, shown);
+        entry.recent.add(now.mono, verdict.score, anomalous, shown);
         self.changed(&job.key.node, &job.key.id);
     }
 
@@ -242,10 +310,20 @@ impl Registry {
         }
     }
 
+    /// The two hops here; see the module.
+    pub fn hops(&self) -> [v1::Hop; 2] {
+        let bytes = |n: usize, each: usize| Some(n.saturating_mul(each) as u64);
+        let places = self.limits.waiting.saturating_add(self.limits.handed);
+        [
+            self.cutting.hop(bytes(self.threads, THREAD_BYTES), bytes(self.limits.threads, THREAD_BYTES)),
+            self.judging.hop(bytes(self.queue.len() + self.handed, WINDOW_BYTES), bytes(places, WINDOW_BYTES)),
+        ]
+    }
+
     fn gauges(&self) {
         self.metrics.containers.set(self.containers.len() as i64);
         self.metrics.threads.set(self.threads as i64);
-        self.metrics.windows_waiting.set(self.waiting as i64);
+        self.metrics.windows_waiting.set(self.judging.held() as i64);
     }
 }
 

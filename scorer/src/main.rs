@@ -30,6 +30,7 @@ fn dispatch(command: Command) -> Result<(), run::Error> {
         Command::Train(args) => run::train(args),
         Command::Evaluate(args) => run::evaluate(args, &mut io::stdout()),
         Command::Scores { command } => run::ask(client::scores(command, &mut io::stdout())),
+        Command::Status(ask) => run::ask(client::status(&ask, &mut io::stdout())),
         Command::Profile { command: Profile::Advise(args) } => run::advise(args, &mut io::stdout()),
         Command::Profile { command: Profile::Ask(command) } => run::ask(client::profile(command, &mut io::stdout())),
     }

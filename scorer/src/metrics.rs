@@ -6,7 +6,8 @@
 //! Each stage has what came in, what went out, and `dropped_total{stage,reason}`, so that the flow balances.
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
 
 /// Where and why something was dropped.
@@ -39,13 +40,15 @@ pub struct Metrics {
     pub profiles: Gauge,
     /// Windows cut.
     pub windows: Counter,
+    /// Windows that a gap cut before they were complete.
+    pub windows_gapped: Counter,
     /// Windows scored.
     pub windows_scored: Counter,
     /// Windows at or above their threshold.
     pub windows_anomalous: Counter,
     /// Windows that wait for the model now.
     pub windows_waiting: Gauge,
-    /// Seconds from a window's cutting to its score.
+    /// Seconds from the arrival of the batch that completed a window, or from its cutting where its thread was quiet, to its verdict.
     pub window_latency: Histogram,
     /// Seconds a batch of windows took in the model.
     pub batch_seconds: Histogram,
@@ -54,6 +57,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]);
+        // Steps of a fifth from 1 ms to 30 s, so that quantiles can be told from it.
+        let fine = Histogram::new(exponential_buckets(0.001, 1.2, 58));
         Self {
             streams: Gauge::default(),
             batches: Counter::default(),
@@ -64,10 +69,11 @@ impl Default for Metrics {
             threads: Gauge::default(),
             profiles: Gauge::default(),
             windows: Counter::default(),
+            windows_gapped: Counter::default(),
             windows_scored: Counter::default(),
             windows_anomalous: Counter::default(),
             windows_waiting: Gauge::default(),
-            window_latency: seconds(),
+            window_latency: fine,
             batch_seconds: seconds(),
         }
     }
@@ -98,10 +104,15 @@ impl Metrics {
         r.register("threads", "Threads known now", self.threads.clone());
         r.register("profiles", "Profiles in force now", self.profiles.clone());
         r.register("windows", "Windows cut", self.windows.clone());
+        r.register("windows_gapped", "Windows that a gap cut before they were complete", self.windows_gapped.clone());
         r.register("windows_scored", "Windows scored", self.windows_scored.clone());
         r.register("windows_anomalous", "Windows at or above their threshold", self.windows_anomalous.clone());
         r.register("inference_waiting_windows", "Windows that wait for the model now", self.windows_waiting.clone());
-        r.register("inference_latency_seconds", "From a window's cutting to its score", self.window_latency.clone());
+        r.register(
+            "inference_latency_seconds",
+            "From the batch that completed a window (or its cutting, where its thread was quiet) to its verdict",
+            self.window_latency.clone(),
+        );
         r.register("inference_batch_seconds", "A batch of windows in the model", self.batch_seconds.clone());
         r
     }

@@ -83,8 +83,8 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    /// Takes a run; adds what it completes to `out`.
-    pub fn push(&mut self, run: Run<'_>, out: &mut Vec<Cut>) {
+    /// Takes a run; adds what it completes to `out`. Says how many of its calls became context only.
+    pub fn push(&mut self, run: Run<'_>, out: &mut Vec<Cut>) -> usize {
         match self.next {
             None if run.first_sequence == 0 && run.gap == 0 => self.begin(),
             None => self.resume(),
@@ -101,6 +101,7 @@ impl Cutter {
             Some(_) => {}
         }
         let mut sequence = run.first_sequence;
+        let only_context = self.refill.min(run.calls.len());
         for &call in run.calls {
             if self.refill > 0 {
                 self.refill -= 1;
@@ -122,6 +123,7 @@ impl Cutter {
         if run.last {
             out.extend(self.flush().map(Cut::Window));
         }
+        only_context
     }
 
     /// Cuts the partial window, if there is one: the thread has ended or gone quiet.
@@ -277,15 +279,23 @@ mod tests {
             let mut cutter = Cutter::default();
             let mut out = Vec::new();
             let (mut at, mut holes) = (0, Vec::new());
+            let (mut calls, mut only_context) = (0, 0);
             for (n, gap) in parts {
                 at += gap;
                 if gap > 0 {
                     holes.push(at);
                 }
-                cutter.push(Run { first_sequence: at, gap, started_ns: 0, calls: &tokens(at..at + n), last: false }, &mut out);
+                only_context +=
+                    cutter.push(Run { first_sequence: at, gap, started_ns: 0, calls: &tokens(at..at + n), last: false }, &mut out);
                 at += n;
+                calls += n as usize;
             }
             out.extend(cutter.flush().map(Cut::Window));
+            let gone: usize = out.iter().map(|cut| match cut {
+                Cut::Window(w) => w.calls.len(),
+                Cut::Gapped { dropped, .. } => *dropped as usize,
+            }).sum();
+            prop_assert_eq!(gone + only_context, calls);
             for cut in out {
                 if let Cut::Window(w) = cut {
                     let from = w.first_sequence - w.context.len() as u64;

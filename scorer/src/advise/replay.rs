@@ -38,12 +38,13 @@ pub struct Replay {
     path: PathBuf,
     allow_truncated: bool,
     registry: Registry,
-    metrics: Metrics,
     node: Arc<str>,
     /// Time of the first run, and the highest so far; nanoseconds since the Unix epoch.
     clock: Option<(i128, i128)>,
     /// What the registry was last told.
     told: Duration,
+    /// What time has cut since the last step.
+    cut: Vec<Job>,
     ended: bool,
     /// By container: its workload, its first and last call.
     spans: BTreeMap<String, (String, Option<(i128, i128)>)>,
@@ -55,19 +56,18 @@ impl Replay {
     pub fn open(path: &Path, node: &str, judges: HashMap<String, Judge>, allow_truncated: bool) -> Result<Self, CorpusError> {
         let input = open(path).map_err(|source| CorpusError::Open { path: path.to_owned(), source })?;
         let reader = Reader::new(input).map_err(|source| CorpusError::Read { path: path.to_owned(), source })?;
-        let limits = Limits { waiting: usize::MAX, waiting_per_thread: u32::MAX, waiting_most: usize::MAX, ..Limits::default() };
-        let metrics = Metrics::default();
-        let mut registry = Registry::new(limits, metrics.clone());
+        let limits = Limits { waiting: usize::MAX, handed: usize::MAX, ..Limits::default() };
+        let mut registry = Registry::new(limits, Metrics::default());
         registry.set_judges(judges);
         Ok(Self {
             reader,
             path: path.to_owned(),
             allow_truncated,
             registry,
-            metrics,
             node: node.into(),
             clock: None,
             told: Duration::ZERO,
+            cut: Vec::new(),
             ended: false,
             spans: BTreeMap::new(),
         })
@@ -79,11 +79,13 @@ impl Replay {
             return Ok(false);
         }
         match self.reader.next() {
-            Some(Ok(line)) => self.line(line, jobs),
-            Some(Err(ReadError::Truncated { .. })) if self.allow_truncated => self.end(jobs),
+            Some(Ok(line)) => self.line(line),
+            Some(Err(ReadError::Truncated { .. })) if self.allow_truncated => self.end(),
             Some(Err(source)) => return Err(CorpusError::Read { path: self.path.clone(), source }),
-            None => self.end(jobs),
+            None => self.end(),
         }
+        jobs.append(&mut self.cut);
+        jobs.extend(self.registry.hand_out(now(self.told)));
         Ok(true)
     }
 
@@ -107,7 +109,7 @@ impl Replay {
         about
     }
 
-    fn line(&mut self, line: Line, jobs: &mut Vec<Job>) {
+    fn line(&mut self, line: Line) {
         let mut batch = v1::Batch::default();
         match line {
             Line::Container(c) => {
@@ -118,7 +120,7 @@ impl Replay {
                 let at = calls.at.as_nanosecond();
                 let (first, highest) = self.clock.unwrap_or((at, at));
                 self.clock = Some((first, highest.max(at)));
-                self.tell(Duration::from_nanos(u64::try_from(highest.max(at) - first).unwrap_or(0)), jobs);
+                self.tell(Duration::from_nanos(u64::try_from(highest.max(at) - first).unwrap_or(0)));
                 if let Some((_, span)) = self.spans.get_mut(&calls.container) {
                     let (from, to) = span.unwrap_or((at, at));
                     *span = Some((from.min(at), to.max(at)));
@@ -130,23 +132,24 @@ impl Replay {
             }
             Line::Header(_) | Line::Account(_) | Line::End(_) => return,
         }
-        let batch = wire::Batch::new(batch, &self.metrics);
-        self.registry.take(&self.node.clone(), batch, now(self.told), jobs);
+        self.registry.take(&self.node.clone(), wire::Batch::from(batch), now(self.told));
     }
 
     /// Tells the registry the time. What can happen in silence happens within [`QUIET`] and a tick: after that, time is
     /// told at once.
-    fn tell(&mut self, to: Duration, jobs: &mut Vec<Job>) {
+    fn tell(&mut self, to: Duration) {
         let quiet = self.told + QUIET + 2 * TICK;
         while self.told + TICK <= to {
             self.told = if self.told <= quiet { self.told + TICK } else { to };
-            self.registry.tick(now(self.told), jobs);
+            self.registry.tick(now(self.told));
+            // At once: windows that wait grow late.
+            self.cut.extend(self.registry.hand_out(now(self.told)));
         }
     }
 
-    fn end(&mut self, jobs: &mut Vec<Job>) {
+    fn end(&mut self) {
         self.ended = true;
-        self.tell(self.told + QUIET + 2 * TICK, jobs);
+        self.tell(self.told + QUIET + 2 * TICK);
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Score {
     pub calls: u64,
     /// 0 to 1.
     pub loss_ratio: f64,
+    /// Share of the time in which its calls are sent, 0 to 1; null: always.
+    pub observed_ratio: Option<f64>,
+    /// Share of its windows that the model had time for, 0 to 1; null: all.
+    pub judged_ratio: Option<f64>,
     /// Seconds that the score looks back.
     pub recent_seconds: f64,
     /// RFC 3339.
@@ -223,6 +227,8 @@ impl From<&v1::Score> for Score {
             windows_gapped: s.windows_gapped,
             calls: s.calls,
             loss_ratio: s.loss_ratio,
+            observed_ratio: s.observed_ratio,
+            judged_ratio: s.judged_ratio,
             recent_seconds: s.recent_seconds,
             scored_at: time(s.scored_at.as_ref()),
             peak_score: s.peak_score,

@@ -39,9 +39,22 @@ fn short(id: &str) -> String {
     clean(id).chars().take(12).collect()
 }
 
+/// The verdict, and what of the container it does not rest on.
 fn said(score: &v1::Score) -> String {
-    let word = verdict(score.verdict());
-    if score.unscored_reason.is_empty() { word.to_owned() } else { format!("{word} ({})", clean(&score.unscored_reason)) }
+    let mut text = verdict(score.verdict()).to_owned();
+    if !score.unscored_reason.is_empty() {
+        let _ = write!(text, " ({})", clean(&score.unscored_reason));
+    }
+    for (word, ratio) in [("observed", score.observed_ratio), ("judged", score.judged_ratio)] {
+        if let Some(ratio) = ratio {
+            // Not all of it is not 100 %, however near.
+            let _ = write!(text, ", {word} {:.0} %", (ratio * 100.0).min(99.0));
+        }
+    }
+    if score.ended {
+        text.push_str(", ended");
+    }
+    text
 }
 
 /// One row for each container.
@@ -70,7 +83,7 @@ pub fn scores(rows: &[v1::Score]) -> String {
             clean(&c.name),
             short(&c.id),
             clean(&c.node),
-            said(score) + if score.ended { ", ended" } else { "" },
+            said(score),
             nats(score.score),
             nats(score.threshold),
             nats(score.peak_score),
@@ -95,7 +108,7 @@ pub fn score(score: &v1::Score) -> String {
     row("pod", format!("{} / {} / {}", clean(&c.namespace), clean(&c.pod), clean(&c.name)));
     row("image", clean(&c.image));
     row("node", clean(&c.node));
-    row("verdict", said(score) + if score.ended { ", ended" } else { "" });
+    row("verdict", said(score));
     row("score", format!("{} nats/call, highest of the last {} s", nats(score.score), score.recent_seconds));
     row("threshold", format!("{} nats/call ({})", nats(score.threshold), clean(&score.threshold_source)));
     row(
@@ -157,7 +170,7 @@ pub fn watch_row(score: &v1::Score) -> String {
         "{:<30} {:<12} {:<26} {:>8} {:>9} {:>8}  {}",
         time(score.scored_at.as_ref()).unwrap_or_else(|| "-".to_owned()),
         short(&c.id),
-        said(score) + if score.ended { ", ended" } else { "" },
+        said(score),
         nats(score.score),
         nats(score.threshold),
         score.windows,
@@ -235,6 +248,26 @@ mod tests {
         assert_eq!(words[0][..6], ["NAMESPACE", "POD", "CONTAINER", "ID", "NODE", "VERDICT"]);
         assert_eq!(words[1][3..8], ["0123456789ab", "n", "anomalous", "3.250", "2.000"]);
         assert_eq!(words[2][3..8], ["b", "n", "normal", "0.500", "2.000"]);
+    }
+
+    #[test]
+    fn what_a_verdict_does_not_rest_on_is_said() {
+        let row = |observed_ratio, judged_ratio, ended| v1::Score {
+            verdict: v1::Verdict::Normal.into(),
+            observed_ratio,
+            judged_ratio,
+            ended,
+            ..v1::Score::default()
+        };
+        for (row, expect) in [
+            (row(None, None, false), "normal"),
+            (row(Some(0.4), None, false), "normal, observed 40 %"),
+            (row(Some(0.999), Some(0.25), true), "normal, observed 99 %, judged 25 %, ended"),
+        ] {
+            assert_eq!(said(&row), expect);
+            assert!(watch_row(&row).contains(expect) && score(&row).contains(expect), "{expect}");
+            assert!(scores(&[row]).contains(expect), "{expect}");
+        }
     }
 
     #[test]

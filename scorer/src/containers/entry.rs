@@ -11,6 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::v1;
 
+/// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, and
+/// [`crate::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
+/// `tests/memory.rs`.
+pub const CONTAINER_BYTES: usize = 48 << 10;
+
 /// Evidence, and who made the calls.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
@@ -29,10 +34,21 @@ pub(super) struct Entry {
     pub(super) calls: u64,
     /// Calls lost by the holes in its threads' numbers.
     pub(super) lost_gaps: u64,
+    /// Calls lost before a run, as its agent said with the run.
+    pub(super) lost_said: u64,
     /// Calls lost by its agent's account.
     pub(super) lost_node: u64,
+    /// Calls that were not sent, for any reason, by its agent's account.
+    pub(super) unsent: u64,
+    /// Share of the time in which its calls are sent; `None`: always.
+    pub(super) observed: Option<f64>,
+    /// It was sampled at some time: holes in its threads' numbers need not be loss.
+    pub(super) sampled: bool,
     pub(super) shed_calls: u64,
+    /// Windows that the model had no time for.
     pub(super) shed_windows: u64,
+    /// Windows that the model failed at.
+    pub(super) failed_windows: u64,
     pub(super) windows: u64,
     pub(super) gapped: u64,
     pub(super) recent: Recent<Shown>,
@@ -50,6 +66,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// A window of so many calls is not scored: there is too much to do.
+    pub(super) fn shed(&mut self, calls: usize) {
+        self.shed_windows += 1;
+        self.shed_calls = self.shed_calls.saturating_add(calls as u64);
+    }
+
     pub(super) fn verdict(&self, judge_now: Option<&Judge>) -> Verdict {
         judge(Facts {
             named: self.workload.is_some(),
@@ -57,14 +79,20 @@ impl Entry {
             score: self.recent.score(),
             calls: self.calls,
             windows: self.judged,
-            starved: self.gapped + self.shed_windows,
+            starved: self.gapped + self.shed_windows + self.failed_windows,
         })
     }
 
-    /// Share of calls that were lost on the way, or came and were not scored for want of room.
+    /// Share of calls that were lost on the way, or came and were not scored for want of room. What sampling left out is
+    /// neither: it makes holes in the numbers too, so for one that was sampled only what is said to be lost counts.
     pub(super) fn loss_ratio(&self) -> f64 {
-        let lost = self.lost_gaps.max(self.lost_node);
+        let lost = self.lost_node.max(if self.sampled { self.lost_said } else { self.lost_gaps });
         let all = self.calls as f64 + lost as f64;
         if all > 0.0 { ((lost as f64 + self.shed_calls as f64) / all).min(1.0) } else { 0.0 }
+    }
+
+    /// Share of its windows that the model had time for; `None`: all.
+    pub(super) fn judged_ratio(&self) -> Option<f64> {
+        (self.shed_windows > 0).then(|| self.windows as f64 / (self.windows + self.shed_windows) as f64)
     }
 }

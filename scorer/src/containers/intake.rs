@@ -1,12 +1,13 @@
 //! What agents say of containers.
 //!
-//! In: checked batches. Out: [`Job`]s, and what is known of each container. Never: a container or thread beyond
-//! the limits.
+//! In: checked batches. Out: windows in the queue, and what is known of each container. Never: a container or thread
+//! beyond the limits.
 
-use super::{Job, Key, Now, Registry, ThreadId, thread::Thread};
-use crate::ingest::wire::{self, ContainerId};
+use super::{CUTTING, Job, Key, Now, Registry, ThreadId, thread::Thread};
+use crate::ingest::wire;
 use crate::window::{Cut, Run};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Registry {
     /// An agent of this node has connected: what it does not mention any more has ended unseen.
@@ -16,6 +17,8 @@ impl Registry {
         n.gone = None;
         for (_, entry) in self.containers.iter_mut().filter(|(key, _)| key.node == *node) {
             entry.unconfirmed = Some(now.mono);
+            // It will say again what it samples.
+            entry.observed = None;
         }
     }
 
@@ -29,13 +32,23 @@ impl Registry {
         }
     }
 
-    /// Takes a batch; adds the windows that it completes to `jobs`.
-    pub fn take(&mut self, node: &Arc<str>, batch: wire::Batch, now: Now, jobs: &mut Vec<Job>) {
+    /// Takes a batch; the windows that it completes wait from now on.
+    pub fn take(&mut self, node: &Arc<str>, batch: wire::Batch, now: Now) {
+        let received = now.mono.saturating_sub(batch.waited);
+        self.metrics.agent_dropped_calls.inc_by(batch.dropped_before);
+        for left in batch.left {
+            if left.stage == CUTTING.unit {
+                self.cutting.take(left.count);
+                self.cutting.discard(left.reason, left.count);
+            } else {
+                self.metrics.drop(left.stage, left.reason, left.count);
+            }
+        }
         for birth in batch.births {
             self.birth(node, birth, now);
         }
         for calls in &batch.calls {
-            self.calls(node, calls, now, jobs);
+            self.calls(node, calls, received, now);
         }
         for (id, network) in batch.network {
             if let Some(entry) = self.entry(node, &id, now) {
@@ -44,14 +57,31 @@ impl Registry {
             }
         }
         for account in batch.accounts {
-            if let Some(entry) = self.entry(node, &account.container, now) {
-                entry.lost_node = account.lost;
+            self.account(node, &account, now);
+        }
+        for wire::Observed { container, ratio } in batch.observed {
+            if let Some(entry) = self.entry(node, &container, now) {
+                entry.observed = (ratio < 1.0).then_some(ratio);
+                entry.sampled |= ratio < 1.0;
+                self.changed(node, &container);
             }
         }
         for id in batch.deaths {
-            self.death(node, &id, now, jobs);
+            let key = Key { node: Arc::clone(node), id };
+            self.end(&key, now);
         }
         self.gauges();
+    }
+
+    fn account(&mut self, node: &Arc<str>, account: &wire::Account, now: Now) {
+        let Some(entry) = self.entry(node, &account.container, now) else { return };
+        entry.lost_node = account.lost;
+        entry.sampled |= account.left_out > 0;
+        let unsent = account.lost.saturating_add(account.left_out);
+        let more = unsent.saturating_sub(std::mem::replace(&mut entry.unsent, unsent));
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.unsent = node.unsent.saturating_add(more);
+        }
     }
 
     fn birth(&mut self, node: &Arc<str>, about: wire::Birth, now: Now) {
@@ -71,23 +101,31 @@ impl Registry {
         }
     }
 
-    fn calls(&mut self, node: &Arc<str>, calls: &wire::Calls, now: Now, jobs: &mut Vec<Job>) {
+    fn calls(&mut self, node: &Arc<str>, calls: &wire::Calls, received: Duration, now: Now) {
         let n = calls.tokens.len() as u64;
         self.metrics.calls.inc_by(n);
+        self.cutting.take(n);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.calls = node.calls.saturating_add(n);
+        }
         let (limits, threads) = (self.limits, self.threads);
-        let Some(entry) = self.entry(node, &calls.container, now) else { return };
+        let Some(entry) = self.entry(node, &calls.container, now) else {
+            self.cutting.discard("containers_full", n);
+            return;
+        };
         entry.calls = entry.calls.saturating_add(n);
         let id = ThreadId { tgid: calls.tgid, tid: calls.tid };
         if !entry.threads.contains_key(&id) {
             if threads >= limits.threads || entry.threads.len() >= limits.threads_per_container {
                 entry.shed_calls = entry.shed_calls.saturating_add(n);
-                self.metrics.drop("calls", "threads_full", n);
+                self.cutting.discard("threads_full", n);
                 return;
             }
             entry.threads.insert(id, Thread::default());
             self.threads += 1;
         }
-        let Some(entry) = self.containers.get_mut(&Key { node: Arc::clone(node), id: calls.container.clone() }) else { return };
+        let key = Key { node: Arc::clone(node), id: calls.container.clone() };
+        let Some(entry) = self.containers.get_mut(&key) else { return };
         let Some(thread) = entry.threads.get_mut(&id) else { return };
         thread.heard = now.mono;
         thread.flushed = false;
@@ -103,13 +141,14 @@ impl Registry {
         };
         let mut cuts = Vec::new();
         let unseen = thread.cutter.is_new();
-        thread.cutter.push(run, &mut cuts);
+        let only_context = thread.cutter.push(run, &mut cuts);
+        self.cutting.discard("context", only_context as u64);
         // What is missing before the first run of a thread was lost only as far as somebody says so: it may have
         // come to an earlier scorer.
         let missing = if unseen { calls.gap } else { lost(&cuts) };
         entry.lost_gaps = entry.lost_gaps.saturating_add(missing);
-        let key = Key { node: Arc::clone(node), id: calls.container.clone() };
-        self.cut(&key, id, cuts, now, jobs);
+        entry.lost_said = entry.lost_said.saturating_add(calls.gap);
+        self.cut(&key, id, cuts, received);
         if calls.last
             && let Some(entry) = self.containers.get_mut(&key)
             && entry.threads.remove(&id).is_some()
@@ -118,49 +157,43 @@ impl Registry {
         }
     }
 
-    /// Makes jobs of what was cut from a thread.
-    pub(super) fn cut(&mut self, key: &Key, id: ThreadId, cuts: Vec<Cut>, now: Now, jobs: &mut Vec<Job>) {
+    /// Finds places for what was cut from a thread.
+    pub(super) fn cut(&mut self, key: &Key, id: ThreadId, cuts: Vec<Cut>, at: Duration) {
         let Some(entry) = self.containers.get_mut(key) else { return };
         let Some(thread) = entry.threads.get_mut(&id) else { return };
         for cut in cuts {
             let window = match cut {
                 Cut::Gapped { dropped, .. } => {
                     entry.gapped += 1;
-                    self.metrics.drop("windows", "gap", 1);
-                    self.metrics.drop("calls", "pending_at_gap", dropped);
+                    self.metrics.windows_gapped.inc();
+                    self.cutting.discard("gap", dropped);
                     continue;
                 }
                 Cut::Window(window) => window,
             };
             self.metrics.windows.inc();
+            self.cutting.pass(window.calls.len() as u64);
+            self.judging.take(1);
             let Some(workload) = entry.workload.as_ref().filter(|w| self.judges.contains_key(w.as_ref())) else {
-                self.metrics.drop("windows", "no_profile", 1);
+                self.judging.discard("no_profile", 1);
                 continue;
             };
-            // Under load, a thread that keeps the model busy is sampled; one that has little to say is heard.
-            let busy = self.waiting >= self.limits.waiting && thread.waiting() >= self.limits.waiting_per_thread;
-            if busy || self.waiting >= self.limits.waiting_most {
+            if !self.queue.has_place(key, thread.waiting(), self.limits.waiting) {
                 entry.shed_windows += 1;
                 entry.shed_calls = entry.shed_calls.saturating_add(window.calls.len() as u64);
-                self.metrics.drop("windows", "overload", 1);
+                self.judging.discard("overload", 1);
                 continue;
             }
-            self.waiting += 1;
             thread.wait();
-            jobs.push(Job {
+            self.queue.push(Job {
                 key: key.clone(),
                 thread: id,
                 process: Arc::clone(&thread.process),
                 workload: Arc::clone(workload),
                 window,
-                cut_at: now.mono,
+                cut_at: at,
             });
         }
-    }
-
-    fn death(&mut self, node: &Arc<str>, id: &ContainerId, now: Now, jobs: &mut Vec<Job>) {
-        let key = Key { node: Arc::clone(node), id: id.clone() };
-        self.end(&key, now, jobs);
     }
 }
 

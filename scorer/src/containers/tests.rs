@@ -1,8 +1,10 @@
 //! Tests of the registry; see `containers`.
 
+use super::thread::Thread;
 use super::*;
 use crate::ingest::wire;
 use proptest::prelude::*;
+use surprisal_proto::status::imbalance;
 
 const WORKLOAD: &str = "ns/w/c";
 
@@ -26,12 +28,13 @@ impl Scene {
 
     fn wait(&mut self, ms: u64) {
         self.now.mono += Duration::from_millis(ms);
-        self.registry.tick(self.now, &mut self.jobs);
+        self.registry.tick(self.now);
+        self.jobs.extend(self.registry.hand_out(self.now));
     }
 
     fn take(&mut self, batch: v1::Batch) {
-        let batch = wire::Batch::new(batch, &self.registry.metrics.clone());
-        self.registry.take(&self.node.clone(), batch, self.now, &mut self.jobs);
+        self.registry.take(&self.node.clone(), wire::Batch::from(batch), self.now);
+        self.jobs.extend(self.registry.hand_out(self.now));
     }
 
     fn birth(&mut self, id: &str, workload: &str) {
@@ -74,6 +77,20 @@ impl Scene {
 
     fn known(&self) -> usize {
         self.registry.containers.len()
+    }
+
+    /// Every hop balances, and what it says that it holds is there.
+    fn balances(&self) {
+        let r = &self.registry;
+        for hop in r.hops() {
+            assert_eq!(imbalance(&hop), 0, "{hop:?}");
+        }
+        let pending: usize = r.containers.values().flat_map(|e| e.threads.values()).map(|t| t.cutter.pending()).sum();
+        assert_eq!(r.cutting.held(), pending as u64);
+        assert_eq!(r.judging.held(), (r.queue.len() + self.jobs.len()) as u64);
+        assert_eq!(r.handed, self.jobs.len());
+        let waiting: usize = r.containers.values().flat_map(|e| e.threads.values()).map(Thread::waiting).sum();
+        assert!(waiting as u64 <= r.judging.held());
     }
 }
 
@@ -191,19 +208,108 @@ fn losses_are_counted_however_they_are_told() {
 }
 
 #[test]
-fn a_busy_thread_is_sampled_and_a_quiet_one_is_heard() {
-    let limits = Limits { waiting: 10, waiting_per_thread: 2, ..Limits::default() };
+fn what_sampling_leaves_out_is_no_loss() {
+    let observed = |ratio| v1::Batch { observed: vec![v1::Observed { container_id: "a".into(), ratio }], ..v1::Batch::default() };
+    let account = |lost_ring, dropped_queue, dropped_budget| v1::Batch {
+        accounts: vec![v1::Account {
+            container_id: "a".into(),
+            lost_ring,
+            dropped_queue,
+            dropped_budget,
+            ..v1::Account::default()
+        }],
+        ..v1::Batch::default()
+    };
+    let mut s = Scene::new(Limits::default());
+    s.birth("a", WORKLOAD);
+    s.calls("a", 1, 0, 100);
+    s.take(observed(0.4));
+    assert_eq!((s.score("a").observed_ratio, s.registry.nodes()[0].sampled_containers), (Some(0.4), 1));
+    // Its turn comes again: a hole that nobody says was lost.
+    s.calls("a", 1, 900, 100);
+    s.take(account(0, 0, 800));
+    assert_eq!((s.score("a").loss_ratio, s.score("a").windows_gapped), (0.0, 1));
+    // What is lost besides is: said with a run, and then by the account.
+    s.take(v1::Batch { calls: vec![v1::Calls { gap: 50, ..calls("a", 1, 1_050, 50) }], ..v1::Batch::default() });
+    assert!((s.score("a").loss_ratio - 50.0 / 300.0).abs() < 1e-9);
+    s.take(account(30, 20, 800));
+    assert!((s.score("a").loss_ratio - 50.0 / 300.0).abs() < 1e-9);
+    assert_eq!(s.registry.nodes()[0].dropped_on_node, 850);
+    s.take(observed(1.0));
+    assert_eq!((s.score("a").observed_ratio, s.registry.nodes()[0].sampled_containers), (None, 0));
+    // An agent that comes back says anew what it samples.
+    s.take(observed(0.5));
+    s.registry.connected(&s.node.clone(), s.now);
+    assert_eq!(s.score("a").observed_ratio, None);
+}
+
+#[test]
+fn a_noisy_container_does_not_starve_the_others() {
+    let limits = Limits { waiting: 90, handed: 10, ..Limits::default() };
+    let mut s = Scene::new(limits);
+    s.birth("noisy", WORKLOAD);
+    for n in 0..5 {
+        s.birth(&format!("quiet{n}"), WORKLOAD);
+    }
+    let (mut noisy, mut quiet) = (0, 0);
+    // The model has time for 10 windows at a time; the noisy one alone makes 100.
+    for _ in 0..50 {
+        s.calls("noisy", 1, noisy, 6_400);
+        noisy += 6_400;
+        for n in 0..5 {
+            s.calls(&format!("quiet{n}"), 1, quiet, 64);
+        }
+        quiet += 64;
+        s.judge("v1", 1.0);
+        s.wait(100);
+    }
+    for n in 0..5 {
+        let score = s.score(&format!("quiet{n}"));
+        assert!(score.judged_ratio.is_none() && score.windows > 45, "{score:?}");
+    }
+    let score = s.score("noisy");
+    let judged = score.judged_ratio.expect("it was shed");
+    assert!(score.windows > 100 && (0.02..0.2).contains(&judged), "{score:?}");
+    assert!((score.loss_ratio - (1.0 - judged)).abs() < 0.1);
+    assert!(s.said("noisy").starts_with("Normal"));
+    s.balances();
+    // Load falls: nothing is shed any more, and all that waits is judged.
+    let before = s.registry.metrics.dropped("windows", "overload");
+    while s.judge("v1", 1.0) > 0 {
+        s.wait(100);
+    }
+    s.calls("noisy", 1, noisy, 256);
+    assert_eq!(s.registry.metrics.dropped("windows", "overload"), before);
+}
+
+#[test]
+fn a_noisy_thread_does_not_starve_the_others_of_its_container() {
+    let limits = Limits { waiting: 90, handed: 0, ..Limits::default() };
     let mut s = Scene::new(limits);
     s.birth("a", WORKLOAD);
-    s.calls("a", 1, 0, 64 * 100);
-    assert_eq!(s.jobs.len(), 10);
+    s.calls("a", 1, 0, 6_400);
+    let before = s.registry.metrics.dropped("windows", "overload");
+    assert!(before > 90);
     s.calls("a", 2, 0, 64);
-    assert_eq!((s.jobs.len(), s.jobs[10].thread.tid), (11, 2));
-    assert_eq!(s.registry.metrics.dropped("windows", "overload"), 90);
-    assert!((s.score("a").loss_ratio - 90.0 / 101.0).abs() < 1e-9);
-    assert_eq!(s.judge("v1", 1.0), 11);
-    s.calls("a", 1, 64 * 100, 64 * 5);
-    assert_eq!(s.jobs.len(), 5);
+    assert_eq!(s.registry.metrics.dropped("windows", "overload"), before);
+}
+
+#[test]
+fn what_waits_too_long_is_dropped_and_counted() {
+    let mut s = Scene::new(Limits { handed: 2, ..Limits::default() });
+    s.birth("a", WORKLOAD);
+    s.calls("a", 1, 0, 640);
+    assert_eq!(s.jobs.len(), 2);
+    s.wait(6_000);
+    assert_eq!((s.judge("v1", 1.0), s.jobs.len()), (2, 0));
+    s.wait(1);
+    assert_eq!((s.jobs.len(), s.registry.metrics.dropped("windows", "late")), (0, 8));
+    let score = s.score("a");
+    assert_eq!((score.judged_ratio, score.windows), (Some(0.2), 2));
+    s.balances();
+    // Nothing of it is in the way of what comes next.
+    s.calls("a", 1, 640, 64);
+    assert_eq!(s.judge("v1", 1.0), 1);
 }
 
 #[test]
@@ -233,7 +339,8 @@ fn two_hundred_short_lives_leave_nothing() {
     }
     assert_eq!((s.known(), s.judge("v1", 1.0)), (200, 200));
     s.wait(300_000);
-    assert_eq!((s.known(), s.registry.threads, s.registry.waiting), (0, 0, 0));
+    assert_eq!((s.known(), s.registry.threads, s.registry.judging.held()), (0, 0, 0));
+    s.balances();
 }
 
 #[test]
@@ -273,8 +380,8 @@ fn the_same_id_on_two_nodes_is_two_containers() {
     let mut s = Scene::new(Limits::default());
     s.birth("a", WORKLOAD);
     let other: Arc<str> = "m".into();
-    let batch = wire::Batch::new(v1::Batch { births: vec![birth("a", WORKLOAD)], ..v1::Batch::default() }, &Metrics::default());
-    s.registry.take(&other, batch, s.now, &mut s.jobs);
+    let batch = v1::Batch { births: vec![birth("a", WORKLOAD)], ..v1::Batch::default() };
+    s.registry.take(&other, batch.into(), s.now);
     let nodes: Vec<_> = s.registry.changed_since(None, 0).into_iter().filter_map(|s| s.container).map(|c| c.node).collect();
     assert_eq!(nodes, ["m", "n"]);
 }
@@ -286,32 +393,61 @@ fn a_window_of_a_forgotten_container_is_nobodys() {
     s.calls("a", 1, 0, 64);
     s.death("a");
     s.wait(300_000);
-    assert_eq!((s.known(), s.judge("v1", 1.0), s.registry.waiting), (0, 1, 0));
+    assert_eq!((s.known(), s.judge("v1", 1.0), s.registry.judging.held()), (0, 1, 0));
+    assert_eq!(s.registry.metrics.dropped("windows", "container_gone"), 1);
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: no panic, no map beyond its limit, and the counts agree.
+    /// Whatever comes, in whatever order: no panic, no map beyond its limit, and the counts agree. Births, calls with any numbers,
+    /// malformed ones, deaths, accounts, samples, time, verdicts of this and of another model, failures, reconnects.
     #[test]
-    fn bounded_whatever_comes(steps in prop::collection::vec((0u8..6, 0u8..12, 0u32..6, prop_oneof![0u64..300, Just(u64::MAX)], 0usize..200), 0..120)) {
-        let limits = Limits { containers: 8, containers_per_node: 6, threads: 10, threads_per_container: 4, waiting: 5, waiting_per_thread: 2, waiting_most: 9 };
+    fn bounded_whatever_comes(steps in prop::collection::vec((0u8..12, 0u8..12, 0u32..6, prop_oneof![0u64..300, Just(u64::MAX)], 0usize..200), 0..150)) {
+        let limits = Limits { containers: 8, containers_per_node: 6, threads: 10, threads_per_container: 4, waiting: 9, handed: 4 };
         let mut s = Scene::new(limits);
+        let mut sent = 0;
         for (what, id, tid, first, n) in steps {
             let id = format!("c{id}");
             match what {
                 0 => s.birth(&id, WORKLOAD),
-                1 | 2 => s.calls(&id, tid, first, n),
-                3 => s.death(&id),
-                4 => s.wait(first.min(400_000)),
+                1..=3 => {
+                    s.calls(&id, tid, first, n);
+                    sent += n as u64;
+                }
+                4 => s.death(&id),
+                5 => s.wait(first.min(400_000)),
+                6 => {
+                    // Half of it cannot be read, and one has no name.
+                    let batch = vec![v1::Calls { container_id: String::new(), ..calls("", tid, first, n) }, v1::Calls { last: true, ..calls(&id, tid, first, n) }];
+                    s.take(v1::Batch { calls: batch, dropped_before: first, ..v1::Batch::default() });
+                    sent += 2 * n as u64;
+                }
+                7 => {
+                    let account = v1::Account { container_id: id.clone(), lost_ring: first, dropped_queue: n as u64, dropped_budget: first, ..v1::Account::default() };
+                    let observed = v1::Observed { container_id: id, ratio: n as f64 / 200.0 };
+                    s.take(v1::Batch { accounts: vec![account], observed: vec![observed], ..v1::Batch::default() });
+                }
+                8 => {
+                    for job in std::mem::take(&mut s.jobs) {
+                        s.registry.judged(&job, None, s.now);
+                    }
+                }
+                9 => {
+                    s.registry.disconnected(&s.node.clone(), s.now);
+                    s.registry.connected(&s.node.clone(), s.now);
+                }
+                10 => drop(s.judge("v0", 1.0)),
                 _ => drop(s.judge("v1", n as f64 / 20.0)),
             }
             let threads: usize = s.registry.containers.values().map(|e| e.threads.len()).sum();
             prop_assert_eq!(threads, s.registry.threads);
             prop_assert!(s.known() <= 6 && threads <= 10);
             prop_assert_eq!(s.registry.nodes.values().map(|n| n.containers).sum::<usize>(), s.known());
-            prop_assert_eq!(s.registry.waiting, s.jobs.len());
-            prop_assert!(s.jobs.len() <= 9);
+            prop_assert!(s.jobs.len() <= 4 && s.registry.queue.len() <= 9);
+            s.balances();
+            prop_assert_eq!(s.registry.cutting.taken_in(), sent);
             for score in s.registry.changed_since(None, 0) {
                 prop_assert!((0.0..=1.0).contains(&score.loss_ratio));
+                prop_assert!(score.judged_ratio.is_none_or(|r| (0.0..1.0).contains(&r)));
                 prop_assert!(score.evidence.len() <= 3);
             }
         }

@@ -1,9 +1,9 @@
 //! What time brings to containers.
 //!
-//! In: the time. Out: [`Job`]s of threads that went quiet; old windows expire, the dead are forgotten. Never: a
+//! In: the time. Out: windows of threads that went quiet; old windows expire, the dead are forgotten. Never: a
 //! clock; it is told.
 
-use super::{Job, Key, Node, Now, Registry, ThreadId, thread::Thread};
+use super::{Key, Node, Now, Registry, ThreadId, thread::Thread};
 use crate::window::{Cut, QUIET};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub const UNCONFIRMED_KEPT: Duration = Duration::from_mins(10);
 
 impl Registry {
     /// A container has ended: its pending windows are scored, its threads are let go.
-    pub(super) fn end(&mut self, key: &Key, now: Now, jobs: &mut Vec<Job>) {
+    pub(super) fn end(&mut self, key: &Key, now: Now) {
         let Some(entry) = self.containers.get_mut(key) else { return };
         if entry.ended.is_some() {
             return;
@@ -27,7 +27,7 @@ impl Registry {
         entry.ended = Some(now.mono);
         let ids: Vec<_> = entry.threads.keys().copied().collect();
         for id in &ids {
-            self.flush(key, *id, now, jobs);
+            self.flush(key, *id, now);
         }
         if let Some(entry) = self.containers.get_mut(key) {
             entry.threads = HashMap::new();
@@ -36,20 +36,20 @@ impl Registry {
         self.changed(&key.node.clone(), &key.id.clone());
     }
 
-    pub(super) fn flush(&mut self, key: &Key, id: ThreadId, now: Now, jobs: &mut Vec<Job>) {
+    pub(super) fn flush(&mut self, key: &Key, id: ThreadId, now: Now) {
         let thread = self.containers.get_mut(key).and_then(|e| e.threads.get_mut(&id));
         let Some(thread) = thread else { return };
         thread.flushed = true;
         let cuts = thread.cutter.flush().map(Cut::Window).into_iter().collect();
-        self.cut(key, id, cuts, now, jobs);
+        self.cut(key, id, cuts, now.mono);
     }
 
     /// What time brings: quiet threads are cut, old windows expire, the dead are forgotten. Call a few times a second.
-    pub fn tick(&mut self, now: Now, jobs: &mut Vec<Job>) {
+    pub fn tick(&mut self, now: Now) {
         let mut quiet = Vec::new();
         let mut ended = Vec::new();
         let mut gone = Vec::new();
-        let (mut changed, mut forgotten) = (Vec::new(), 0);
+        let (mut changed, mut forgotten, mut pending) = (Vec::new(), 0, 0);
         let since = |then: Duration| now.mono.saturating_sub(then);
         for (key, entry) in &mut self.containers {
             let node_gone = self.nodes.get(&key.node).and_then(|n| n.gone).is_some_and(|gone| since(gone) >= UNCONFIRMED_KEPT);
@@ -63,7 +63,11 @@ impl Registry {
                 continue;
             }
             let before = entry.threads.len();
-            entry.threads.retain(|_, t| since(t.heard) < THREAD_FORGOTTEN);
+            entry.threads.retain(|_, t| {
+                let kept = since(t.heard) < THREAD_FORGOTTEN;
+                pending += if kept { 0 } else { t.cutter.pending() as u64 };
+                kept
+            });
             forgotten += before - entry.threads.len();
             let silent = |(_, t): &(&ThreadId, &Thread)| !t.flushed && since(t.heard) >= QUIET;
             quiet.extend(entry.threads.iter().filter(silent).map(|(id, _)| (key.clone(), *id)));
@@ -73,11 +77,12 @@ impl Registry {
             }
         }
         self.threads -= forgotten;
+        self.cutting.discard("forgotten", pending);
         for (key, id) in quiet {
-            self.flush(&key, id, now, jobs);
+            self.flush(&key, id, now);
         }
         for key in ended {
-            self.end(&key, now, jobs);
+            self.end(&key, now);
         }
         for key in gone {
             self.forget(&key);
@@ -93,6 +98,8 @@ impl Registry {
     fn forget(&mut self, key: &Key) {
         if let Some(entry) = self.containers.remove(key) {
             self.threads -= entry.threads.len();
+            let pending: usize = entry.threads.values().map(|t| t.cutter.pending()).sum();
+            self.cutting.discard("forgotten", pending as u64);
             if let Some(node) = self.nodes.get_mut(&key.node) {
                 node.containers -= 1;
             }

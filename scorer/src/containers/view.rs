@@ -2,11 +2,12 @@
 //!
 //! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
 
-use super::{Key, Registry, entry::Entry};
+use super::{Key, Node, Registry, entry::Entry};
 use crate::profile::timestamp;
-use crate::score::{EVIDENCE, RECENT};
+use crate::score::{EVIDENCE, RECENT, Score};
 use crate::verdict::{self, Verdict};
 use crate::vocab::hex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use surprisal_proto::v1;
 
@@ -49,6 +50,25 @@ impl Registry {
     /// The scores that match and changed after `revision`; 0: all.
     pub fn changed_since(&self, filter: Option<&v1::Filter>, revision: u64) -> Vec<v1::Score> {
         self.matching(filter, revision).into_iter().map(|(k, e)| self.score(k, e)).collect()
+    }
+
+    /// The nodes, by name.
+    pub fn nodes(&self) -> Vec<v1::NodeStatus> {
+        let mut sampled: HashMap<&str, u64> = HashMap::new();
+        for (key, _) in self.containers.iter().filter(|(_, e)| e.observed.is_some() && e.ended.is_none()) {
+            *sampled.entry(key.node.as_ref()).or_default() += 1;
+        }
+        let status = |(name, node): (&Arc<str>, &Node)| v1::NodeStatus {
+            node: name.to_string(),
+            connected: node.streams > 0,
+            containers: node.containers as u64,
+            calls: node.calls,
+            dropped_on_node: node.unsent,
+            sampled_containers: sampled.get(name.as_ref()).copied().unwrap_or(0),
+        };
+        let mut nodes: Vec<_> = self.nodes.iter().map(status).collect();
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        nodes
     }
 
     /// The scores that match, at most `most`.
@@ -103,7 +123,7 @@ impl Registry {
                 Verdict::Unscored(reason) => reason.as_str().to_owned(),
                 _ => String::new(),
             },
-            score: top.first().map(|(s, _)| s.nats()),
+            score: entry.recent.score().filter(|_| scored).map(Score::nats),
             threshold: judge.map(|j| j.threshold.nats()),
             threshold_source: judge.map(|j| j.source.as_str().to_owned()).unwrap_or_default(),
             profile_version: judge.map(|j| j.version.to_string()).unwrap_or_default(),
@@ -118,7 +138,8 @@ impl Registry {
             peak_at: entry.peak.map(|(_, at)| timestamp(at)),
             network: entry.network.clone().map(|n| v1::Network { container_id: key.id.as_str().to_owned(), ..n }),
             ended: entry.ended.is_some(),
-            observed_ratio: None,
+            observed_ratio: entry.observed,
+            judged_ratio: entry.judged_ratio(),
         }
     }
 }

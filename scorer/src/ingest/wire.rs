@@ -1,10 +1,10 @@
 //! Batches as agents send them, into batches as the scorer believes them. *Pure.*
 //!
 //! In: messages that anyone may have written. Out: values within limits; what is malformed is left out and
-//! counted, the rest of its batch is taken: refusing the batch would make its agent send it for ever.
+//! listed, the rest of its batch is taken: refusing the batch would make its agent send it for ever.
 
-use crate::metrics::Metrics;
 use std::sync::Arc;
+use std::time::Duration;
 use surprisal_proto::{token::Token, v1};
 
 /// Longest container id, bytes.
@@ -17,6 +17,9 @@ const PROCESS_MAX: usize = 64;
 /// A container id: 1 to [`ID_MAX`] visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(Arc<str>);
+
+/// Most births, runs of calls, counters and so on in one batch: an encoded one may take two bytes, its decoded form a hundred.
+pub const ITEMS_MAX: usize = 65_536;
 
 /// Why a part of a batch is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,9 @@ pub enum Malformed {
     /// There is nothing in it.
     #[error("empty")]
     Empty,
+    /// A share that is none.
+    #[error("bad ratio")]
+    Ratio,
 }
 
 impl Malformed {
@@ -42,6 +48,7 @@ impl Malformed {
             Self::Name => "bad_name",
             Self::OddTokens => "odd_tokens",
             Self::Empty => "empty",
+            Self::Ratio => "bad_ratio",
         }
     }
 }
@@ -144,6 +151,28 @@ pub struct Account {
     pub container: ContainerId,
     /// Calls lost in the kernel, or dropped by the agent's queue.
     pub lost: u64,
+    /// Calls that were not sent because the node was over its byte budget.
+    pub left_out: u64,
+}
+
+/// How much of a container is sent.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Whose.
+    pub container: ContainerId,
+    /// Share of the time, 0 to 1.
+    pub ratio: f64,
+}
+
+/// Things left out of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Stage, as in `dropped_total`.
+    pub stage: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// How many, in the stage's unit.
+    pub count: u64,
 }
 
 /// A batch.
@@ -157,52 +186,77 @@ pub struct Batch {
     pub network: Vec<(ContainerId, v1::Network)>,
     /// Balances.
     pub accounts: Vec<Account>,
+    /// Containers that are sampled, or not any more.
+    pub observed: Vec<Observed>,
     /// Containers that ended.
     pub deaths: Vec<ContainerId>,
+    /// Calls that the agent's queue dropped before it.
+    pub dropped_before: u64,
+    /// What was malformed.
+    pub left: Vec<Left>,
+    /// How long ago it was received.
+    pub waited: Duration,
 }
 
-impl Batch {
-    /// Takes what is well-formed, counts the rest.
-    pub fn new(batch: v1::Batch, metrics: &Metrics) -> Self {
-        fn keep<T, U>(
-            all: Vec<T>,
-            stage: &'static str,
-            metrics: &Metrics,
-            weigh: fn(&T) -> u64,
-            f: fn(T) -> Result<U, Malformed>,
-        ) -> Vec<U> {
-            all.into_iter()
-                .filter_map(|item| {
-                    let weight = weigh(&item);
-                    f(item).inspect_err(|e| metrics.drop(stage, e.reason(), weight)).ok()
-                })
-                .collect()
+impl From<v1::Batch> for Batch {
+    /// Takes what is well-formed, lists the rest.
+    fn from(batch: v1::Batch) -> Self {
+        let mut left = Vec::new();
+        let mut drop =
+            |stage, count, e: Malformed| match left.iter_mut().find(|l: &&mut Left| (l.stage, l.reason) == (stage, e.reason())) {
+                Some(l) => l.count += count,
+                None => left.push(Left { stage, reason: e.reason(), count }),
+            };
+        let mut calls = Vec::with_capacity(batch.calls.len());
+        for c in batch.calls {
+            let count = (c.tokens.len() / 2) as u64;
+            match c.try_into() {
+                Ok(c) => calls.push(c),
+                Err(e) => drop("calls", count, e),
+            }
         }
-        Self {
-            births: keep(batch.births, "containers", metrics, |_| 1, TryInto::try_into),
-            calls: keep(batch.calls, "calls", metrics, |c| (c.tokens.len() / 2) as u64, TryInto::try_into),
-            network: keep(
-                batch.network,
-                "network",
-                metrics,
-                |_| 1,
-                |n| Ok((ContainerId::try_from(n.container_id.as_str())?, v1::Network { container_id: String::new(), ..n })),
-            ),
-            accounts: keep(
-                batch.accounts,
-                "accounts",
-                metrics,
-                |_| 1,
-                |a| {
-                    Ok(Account {
-                        container: ContainerId::try_from(a.container_id.as_str())?,
-                        lost: a.lost_ring.saturating_add(a.dropped_queue),
-                    })
-                },
-            ),
-            deaths: keep(batch.deaths, "deaths", metrics, |_| 1, |d| ContainerId::try_from(d.container_id.as_str())),
-        }
+        let births = keep(batch.births, TryInto::try_into, |e| drop("containers", 1, e));
+        let network = |n: v1::Network| {
+            Ok((ContainerId::try_from(n.container_id.as_str())?, v1::Network { container_id: String::new(), ..n }))
+        };
+        let network = keep(batch.network, network, |e| drop("network", 1, e));
+        let account = |a: v1::Account| {
+            let container = ContainerId::try_from(a.container_id.as_str())?;
+            Ok(Account { container, lost: a.lost_ring.saturating_add(a.dropped_queue), left_out: a.dropped_budget })
+        };
+        let accounts = keep(batch.accounts, account, |e| drop("accounts", 1, e));
+        let observed = |o: v1::Observed| {
+            let container = ContainerId::try_from(o.container_id.as_str())?;
+            if (0.0..=1.0).contains(&o.ratio) { Ok(Observed { container, ratio: o.ratio }) } else { Err(Malformed::Ratio) }
+        };
+        let observed = keep(batch.observed, observed, |e| drop("observed", 1, e));
+        let deaths = keep(batch.deaths, |d| ContainerId::try_from(d.container_id.as_str()), |e| drop("deaths", 1, e));
+        let dropped_before = batch.dropped_before;
+        Self { births, calls, network, accounts, observed, deaths, dropped_before, left, waited: Duration::ZERO }
     }
+}
+
+fn keep<T, U>(all: Vec<T>, take: impl Fn(T) -> Result<U, Malformed>, mut drop: impl FnMut(Malformed)) -> Vec<U> {
+    all.into_iter().filter_map(|item| take(item).map_err(&mut drop).ok()).collect()
+}
+
+/// Whether a batch holds at most [`ITEMS_MAX`] things.
+pub fn is_of_usual_size(batch: &v1::Batch) -> bool {
+    let v1::Batch { births, calls, network, accounts, observed, deaths, .. } = batch;
+    births.len() + calls.len() + network.len() + accounts.len() + observed.len() + deaths.len() <= ITEMS_MAX
+}
+
+/// Bytes that a batch holds in memory, about: never less than 256.
+pub fn weight(batch: &v1::Batch) -> usize {
+    let names = |c: &v1::Container| {
+        let strings = [&c.id, &c.node, &c.namespace, &c.pod, &c.pod_uid, &c.name, &c.image, &c.runtime_namespace, &c.workload];
+        strings.into_iter().map(String::len).sum::<usize>() + size_of::<Birth>()
+    };
+    let births = batch.births.iter().filter_map(|b| b.container.as_ref()).map(names).sum::<usize>();
+    let run = |c: &v1::Calls| c.tokens.len() + c.container_id.len() + c.process.len() + size_of::<Calls>();
+    let calls = batch.calls.iter().map(run).sum::<usize>();
+    let rest = batch.network.len() + batch.accounts.len() + batch.observed.len() + batch.deaths.len();
+    256 + births + calls + rest * (size_of::<v1::Network>() + ID_MAX)
 }
 
 #[cfg(test)]
@@ -220,7 +274,7 @@ mod tests {
         let birth = |id: &str, pod: String| v1::Birth {
             container: Some(v1::Container { id: id.into(), pod, ..v1::Container::default() }),
         };
-        let metrics = Metrics::default();
+        let observed = |ratio| v1::Observed { container_id: "a".into(), ratio };
         let batch = v1::Batch {
             births: vec![
                 birth("a", "p".into()),
@@ -232,10 +286,12 @@ mod tests {
             calls: vec![calls("a", 4), calls("a", 5), calls("with space", 6), calls(&"a".repeat(ID_MAX + 1), 2)],
             network: vec![v1::Network::default()],
             accounts: vec![v1::Account { container_id: "a".into(), ..v1::Account::default() }],
+            observed: vec![observed(0.0), observed(1.0), observed(1.1), observed(f64::NAN)],
             deaths: vec![v1::Death { container_id: "é".into(), ended_at: None }],
             ..v1::Batch::default()
         };
-        let batch = Batch::new(batch, &metrics);
+        let batch = Batch::from(batch);
+        assert_eq!(batch.observed.len(), 2);
         assert_eq!((batch.births.len(), batch.network.len(), batch.accounts.len(), batch.deaths.len()), (1, 0, 1, 0));
         let [c] = batch.calls.as_slice() else { panic!("one run of calls") };
         assert_eq!((c.tokens.as_slice(), c.process.as_str()), ([Token(0x0101), Token(0x0101)].as_slice(), "ab"));
@@ -246,10 +302,25 @@ mod tests {
             ("calls", "odd_tokens", 2),
             ("calls", "bad_id", 4),
             ("network", "bad_id", 1),
+            ("observed", "bad_ratio", 2),
             ("deaths", "bad_id", 1),
         ] {
-            assert_eq!(metrics.dropped(stage, reason), n, "{stage} {reason}");
+            let found = batch.left.iter().find(|l| (l.stage, l.reason) == (stage, reason));
+            assert_eq!(found.map(|l| l.count), Some(n), "{stage} {reason}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_weighed_with_what_decoding_adds() {
+        let batch = |runs: usize, bytes: usize| v1::Batch {
+            calls: vec![v1::Calls { tokens: vec![0; bytes], ..v1::Calls::default() }; runs],
+            ..v1::Batch::default()
+        };
+        assert!((256..300).contains(&weight(&batch(0, 0))));
+        assert!((65_536..66_200).contains(&weight(&batch(1, 65_536))));
+        // Two bytes each on the wire.
+        let many = batch(ITEMS_MAX, 0);
+        assert!(weight(&many) > 64 * ITEMS_MAX && is_of_usual_size(&many) && !is_of_usual_size(&batch(ITEMS_MAX + 1, 0)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -104,6 +104,8 @@ pub fn run(config: &Config, job: Job) -> Result<(), Error> {
 }
 
 async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
+    // First of all: told to stop while it starts, it stops in order all the same.
+    let signals = Signals::listen().map_err(Error::Start)?;
     let mut registry = metrics::registry();
     // Before the kernel is touched: a bad path or address is told at once.
     let (sinks, client) = sinks(config, &job, &mut registry)?;
@@ -141,7 +143,7 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
         Job::Record { duration, .. } => duration,
         Job::Run => None,
     };
-    until_told(duration, capture_ended).await.map_err(Error::Start)?;
+    until_told(signals, duration, capture_ended).await;
     ready.store(false, Ordering::Relaxed);
     stop.store(true, Ordering::Relaxed);
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -184,10 +186,20 @@ async fn admin(config: &Config, registry: Registry, ready: &Arc<AtomicBool>) -> 
     Ok(Some(tokio::spawn(admin::serve(listener, Arc::new(registry), Arc::clone(ready)))))
 }
 
+/// Orders to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// A signal, the end of the time, or the end of capture by itself.
-async fn until_told(duration: Option<Duration>, capture_ended: oneshot::Receiver<()>) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn until_told(mut signals: Signals, duration: Option<Duration>, capture_ended: oneshot::Receiver<()>) {
     let over = async {
         match duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -195,10 +207,9 @@ async fn until_told(duration: Option<Duration>, capture_ended: oneshot::Receiver
         }
     };
     tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => info!("SIGINT: stopping"),
+        _ = signals.terminate.recv() => info!("SIGTERM: stopping"),
+        _ = signals.interrupt.recv() => info!("SIGINT: stopping"),
         () = over => info!("the time is over: stopping"),
         _ = capture_ended => {}
     }
-    Ok(())
 }

@@ -86,8 +86,8 @@ impl Archive {
     fn add(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.entries += 1;
         // Number, mode, owner, group, links, time, size, device numbers (2 x 2), length of the name with its zero, checksum.
-        let fields =
-            [self.entries, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0].map(|f| format!("{f:08X}"));
+        let fields = [self.entries, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0]
+            .map(|f| format!("{f:08X}"));
         let _infallible = write!(self.bytes, "070701{}{name}\0", fields.concat());
         self.pad();
         self.bytes.extend_from_slice(content);

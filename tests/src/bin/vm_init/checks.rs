@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
@@ -18,7 +18,7 @@ use surprisal_e2e::{
 };
 
 /// Software emulation is slow.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 /// `getppid` calls of the program `countdown`.
 const COUNTDOWN: u64 = 200_000;
 
@@ -65,7 +65,7 @@ fn overload(capture: &str) -> Result<()> {
 /// the same calls by a process of the host.
 fn attribution(capture: &str) -> Result<()> {
     let tape = Tape::start(&["--capture", capture])?;
-    let quiet = Container::start("quiet", "exact", &["workload", "sequence", "7", "1", "50"])?;
+    let quiet = Container::start("quiet", "exact", &["workload", "sleep"])?;
     let noisy = Container::start("noisy", "-", &["workload", "orphans", "8", "500"])?;
     for _ in 0..1000 {
         std::hint::black_box(std::os::unix::process::parent_id());
@@ -77,12 +77,11 @@ fn attribution(capture: &str) -> Result<()> {
     ensure!(names == ["noisy", "quiet"], "containers {names:?}");
     let noisy = recording.count("noisy", GETPPID);
     ensure!(noisy == 8 * 500, "noisy: {noisy} calls of 4000");
-    let expected = surprisal_e2e::program::sequence(7, 0, 50).iter().filter(|nr| **nr == GETPPID).count() + 1;
     let quiet = recording.count("quiet", GETPPID);
-    ensure!(quiet == expected as u64, "quiet: {quiet} calls of {expected}");
+    ensure!(quiet == 5 + 1, "quiet: {quiet} calls of 5 and 1");
     let entered = recording.threads("quiet")?;
     let exact = entered.values().find(|t| t.process == "exact").context("the process that entered is not there")?;
-    ensure!(exact.calls[1..] == EXACT, "it made {:?}", exact.calls);
+    ensure!(exact.calls.get(1..) == Some(&EXACT[..]), "it made {:?}", exact.calls);
     for id in ["noisy", "quiet"] {
         ensure!(conserved(&recording, id, None)? == 0, "{id}: {:?}", recording.accounts.get(id));
     }
@@ -150,11 +149,11 @@ impl Container {
 
     /// Waits for its end, and lets the shim go.
     fn end(mut self) -> Result<()> {
-        let mut said = String::new();
-        if let Some(out) = self.shim.stdout.take() {
-            BufReader::new(out).read_line(&mut said)?;
-        }
         drop(self.open.take());
+        let mut said = String::new();
+        if let Some(mut out) = self.shim.stdout.take() {
+            out.read_to_string(&mut said)?;
+        }
         let status = self.shim.wait()?;
         ensure!(status.success() && !said.starts_with("failed"), "the shim ended with {status}: {said}");
         Ok(())

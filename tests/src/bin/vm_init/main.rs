@@ -31,14 +31,19 @@ fn main() -> ExitCode {
     }
     let _ = Command::new("/bin/poweroff").arg("-f").status();
     loop {
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::sleep(Duration::from_mins(1));
     }
 }
 
 fn start() -> Result<Report> {
-    for (kind, at) in
-        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run"), ("cgroup2", "/sys/fs/cgroup")]
-    {
+    for (kind, at) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/tmp"),
+        ("tmpfs", "/run"),
+        ("cgroup2", "/sys/fs/cgroup"),
+    ] {
         run(&["mount", "-t", kind, kind, at])?;
     }
     run(&["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])?;
@@ -70,7 +75,9 @@ fn start() -> Result<Report> {
 }
 
 fn run(command: &[&str]) -> Result<()> {
-    let out = Command::new(format!("/bin/{}", command[0])).args(&command[1..]).stdin(Stdio::null()).output()?;
+    // There is no /dev/null before the first of them.
+    let out = Command::new(format!("/bin/{}", command[0])).args(&command[1..]).stdin(Stdio::inherit()).output();
+    let out = out.with_context(|| command.join(" "))?;
     ensure!(out.status.success(), "{}: {}", command.join(" "), String::from_utf8_lossy(&out.stderr).trim());
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! child that enters them (as `kubectl exec` does).
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
     io::{Read as _, Write as _},
@@ -49,12 +50,14 @@ fn hold(args: &[String]) -> Result<()> {
     };
     let mut first = join("exec unshare -m -p -f \"$@\"").args(command).spawn()?;
     if also != "-" {
-        let namespace = format!("/proc/{}/ns/mnt", first.id());
-        let ours = fs::read_link("/proc/self/ns/mnt")?;
-        let entered = try_wait_for(Duration::from_secs(60), || fs::read_link(&namespace).ok().filter(|ns| *ns != ours));
-        entered.context("the container has no mount namespace of its own")?;
+        // Its own program sleeps: it has done what it was to do, and stays to be joined.
+        let sleeper = try_wait_for(Duration::from_mins(1), || sleeping(&cgroup, &command[0]));
+        let namespace = format!("/proc/{}/ns/mnt", sleeper.context("the container's program does not come to rest")?);
         let status = join("exec nsenter \"--mount=$1\" \"$2\"").args([&namespace, also]).status()?;
         ensure!(status.success(), "{also} inside the container ended with {status}");
+        for pid in processes(&cgroup).into_iter().filter_map(Pid::from_raw) {
+            kill_process(pid, Signal::KILL)?;
+        }
     }
     let status = first.wait()?;
     println!("ended {}", status.code().unwrap_or(-1));
@@ -63,4 +66,19 @@ fn hold(args: &[String]) -> Result<()> {
     // The last process of it may still be on its way out.
     try_wait_for(Duration::from_secs(10), || fs::remove_dir(&cgroup).ok());
     Ok(())
+}
+
+/// Processes in a cgroup, by the pid namespace that this one is in.
+fn processes(cgroup: &str) -> Vec<i32> {
+    let text = fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The process of that name, once it sleeps.
+fn sleeping(cgroup: &str, name: &str) -> Option<i32> {
+    let rests = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains(&format!("({name}) S "))
+    };
+    processes(cgroup).into_iter().find(rests)
 }

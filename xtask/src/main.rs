@@ -7,9 +7,12 @@ mod codegen;
 mod demo;
 mod experiment;
 mod image;
+mod interrupt;
 mod setup;
 mod shell;
 mod test;
+mod undo;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ enum Command {
     Demo(demo::Args),
     /// Run every check and test, end to end
     Test(test::Args),
+    /// Check the agent on other kernels, in a virtual machine
+    Vm(vm::Args),
     /// Measure what the agent costs
     Bench(bench::Args),
     /// Make the tables of detection figures again
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Image(args) => image::run(&args),

@@ -24,7 +24,7 @@ use std::{
 /// Options.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to set up; everything when nothing is named
+    /// What to set up; everything that building and testing needs when nothing is named
     #[arg(value_enum)]
     parts: Vec<Part>,
 }
@@ -40,13 +40,17 @@ pub(crate) enum Part {
     Containers,
     /// etcd, kubectl and a validator of manifests
     Kubernetes,
+    /// qemu, to run other kernels
+    Vm,
     /// cargo-nextest and cargo-deny
     Tools,
+    /// Load generators and peers for `bench overhead`; only when it is named
+    Bench,
 }
 
 impl Part {
-    /// Everything.
-    pub(crate) const ALL: [Self; 5] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Tools];
+    /// Everything that building and testing needs.
+    pub(crate) const ALL: [Self; 6] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Vm, Self::Tools];
 }
 
 const CONTAINERS: [Need; 10] = [
@@ -61,6 +65,13 @@ const CONTAINERS: [Need; 10] = [
     Need { file: "unshare", package: "util-linux" },
     // The test programs that run in containers.
     Need { file: "gcc", package: "gcc" },
+];
+
+const VM: [Need; 4] = [
+    Need { file: "qemu-system-x86_64", package: "qemu-system-x86" },
+    Need { file: "/usr/share/seabios/bios-256k.bin", package: "seabios" },
+    Need { file: "strip", package: "binutils" },
+    Need { file: "busybox", package: "busybox-static" },
 ];
 
 const KUBERNETES: [Need; 8] = [
@@ -90,7 +101,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Kubernetes => {
                 println!("kubernetes: {}, {}", place("etcd")?.display(), kubernetes_validate(KUBERNETES_VALIDATE[0])?.display());
             }
+            Part::Vm => println!("vm: {}", place("qemu-system-x86_64")?.display()),
             Part::Tools => println!("tools: {}, {}", nextest()?.display(), deny()?.display()),
+            Part::Bench => println!("bench: {}, {}", place("wrk")?.display(), auditd()?.display()),
         }
     }
     Ok(())
@@ -105,7 +118,9 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
             Part::Containers => packages::ensure(&CONTAINERS),
             Part::Kubernetes => packages::ensure(&KUBERNETES)
                 .and_then(|()| KUBERNETES_VALIDATE.into_iter().try_for_each(ensure_kubernetes_validate)),
+            Part::Vm => packages::ensure(&VM),
             Part::Tools => ensure_tools(),
+            Part::Bench => packages::ensure(&packages::BENCH).and_then(|()| ensure_auditd()),
         }
         .with_context(|| format!("setting up {part:?}"))?;
     }
@@ -126,6 +141,11 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// A version of the validator of manifests.
 pub(crate) fn kubernetes_validate(version: &str) -> Result<PathBuf> {
     Ok(cache()?.join("kubernetes-validate").join(version).join("bin/kubernetes-validate"))
+}
+
+/// Where Debian's auditd is unpacked: installing it would start it.
+pub(crate) fn auditd() -> Result<PathBuf> {
+    Ok(cache()?.join("auditd"))
 }
 
 /// cargo-nextest: the user's own, else the cache's.
@@ -161,6 +181,11 @@ fn ensure_kubernetes_validate(version: &str) -> Result<()> {
     let pip = venv.join("bin/python3");
     let version = format!("kubernetes-validate=={version}");
     shell::run(Command::new(pip).args(["-m", "pip", "install", "-q", &version]))
+}
+
+fn ensure_auditd() -> Result<()> {
+    let to = auditd()?;
+    if to.exists() { Ok(()) } else { packages::unpack(&packages::AUDITD, &to) }
 }
 
 /// `python3 -m pip` works.

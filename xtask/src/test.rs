@@ -9,6 +9,7 @@ use crate::{
     build_ebpf, codegen,
     setup::{self, Part},
     shell::{self, Exit},
+    vm,
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -44,6 +45,7 @@ enum Step {
     Doctest,
     Doc,
     E2e,
+    Kernels,
 }
 
 impl Step {
@@ -61,6 +63,7 @@ impl Step {
             Self::Doctest => "examples in the documentation",
             Self::Doc => "the documentation builds without warnings",
             Self::E2e => "end-to-end tests with real containers",
+            Self::Kernels => "the agent on other kernels, in a virtual machine",
         }
     }
 
@@ -83,6 +86,7 @@ impl Step {
             Self::Doctest => return doctest(),
             Self::Doc => shell::run(build("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
             Self::E2e => return nextest("package(surprisal-e2e)"),
+            Self::Kernels => vm::check_all()?,
         }
         Ok(Outcome::Passed)
     }

@@ -89,6 +89,14 @@ pub struct RunArgs {
     /// Send what there is at least this often, milliseconds [default: 200] [env: SURPRISAL_FLUSH_INTERVAL_MS]
     #[arg(long, value_name = "N")]
     pub flush_interval_ms: Option<u64>,
+    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no such bound [default: 262144]
+    /// [env: SURPRISAL_BYTE_BUDGET]
+    #[arg(long, value_name = "N")]
+    pub byte_budget: Option<u64>,
+    /// Count and time every run of the kernel side, for /metrics and `status`; costs some tens of nanoseconds a
+    /// system call, on all eBPF programs of the host [default: not] [env: SURPRISAL_BPF_STATS]
+    #[arg(long)]
+    pub bpf_stats: bool,
     /// How to capture.
     #[command(flatten)]
     pub capture: CaptureArgs,

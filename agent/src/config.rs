@@ -42,7 +42,7 @@ const fn key(section: &'static str, name: &'static str, env: &'static str, doc: 
 }
 
 /// All there is to configure.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 17] = [
     key("node", "name", "SURPRISAL_NODE", "Name of this node in everything that is sent. Empty: NODE_NAME, or the host's name."),
     key(
         "capture",
@@ -63,6 +63,12 @@ pub const KEYS: [Key; 15] = [
         "Size of the kernel's ring buffer; rounded up to a power of two, 4096 to 1073741824.",
     ),
     key(
+        "capture",
+        "bpf_stats",
+        "SURPRISAL_BPF_STATS",
+        "Count and time every run of the kernel side, true or false. Costs some tens of nanoseconds a system call, on all eBPF programs of the host.",
+    ),
+    key(
         "select",
         "include",
         "SURPRISAL_SELECT",
@@ -77,6 +83,12 @@ pub const KEYS: [Key; 15] = [
         "Memory for what the scorer has not taken yet, at least 131072; when full the oldest goes, counted.",
     ),
     key("uplink", "flush_interval_ms", "SURPRISAL_FLUSH_INTERVAL_MS", "Send what there is at least this often, 1 to 60000."),
+    key(
+        "uplink",
+        "byte_budget",
+        "SURPRISAL_BYTE_BUDGET",
+        "Bytes a second on the wire above which whole containers are sent in turns, at least 4096; 0: no such bound.",
+    ),
     key("uplink", "grace_ms", "SURPRISAL_GRACE_MS", "How long to go on delivering after the order to stop, 0 to 600000."),
     key("jsonl", "path", "SURPRISAL_JSONL", "Also write JSON Lines into this file. Empty: not."),
     key("jsonl", "max_bytes", "SURPRISAL_JSONL_MAX_BYTES", "Begin a new file at this size, at least 65536; 0: never."),
@@ -149,6 +161,8 @@ pub struct Config {
     pub membership: Membership,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
+    /// Whether every run of the kernel side is counted and timed.
+    pub bpf_stats: bool,
     /// Which containers.
     pub selection: Selection,
     /// The scorer; `None`: there is none.
@@ -239,6 +253,7 @@ struct CaptureSection {
     method: CaptureMethod,
     membership: Membership,
     ring_bytes: u64,
+    bpf_stats: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -254,6 +269,7 @@ struct UplinkSection {
     scorer: String,
     queue_bytes: u64,
     flush_interval_ms: u64,
+    byte_budget: u64,
     grace_ms: u64,
 }
 
@@ -285,12 +301,14 @@ impl Default for File {
                 method: CaptureMethod::Auto,
                 membership: Membership::Auto,
                 ring_bytes: u64::from(bpf::Options::default().ring_bytes),
+                bpf_stats: false,
             },
             select: Select { include: Vec::new(), exclude: Vec::new() },
             uplink: UplinkSection {
                 scorer: format!("http://127.0.0.1:{}", surprisal_proto::DEFAULT_PORT),
                 queue_bytes: 16 << 20,
                 flush_interval_ms: 200,
+                byte_budget: 256 << 10,
                 grace_ms: 5_000,
             },
             jsonl: JsonlSection { path: String::new(), max_bytes: 64 << 20, keep_files: 4 },
@@ -332,6 +350,8 @@ impl Flags<'_> {
             layer.put("uplink", "scorer", args.scorer.clone());
             layer.put("uplink", "queue_bytes", args.queue_bytes.map(whole));
             layer.put("uplink", "flush_interval_ms", args.flush_interval_ms.map(whole));
+            layer.put("uplink", "byte_budget", args.byte_budget.map(whole));
+            layer.put("capture", "bpf_stats", args.bpf_stats.then_some(true));
             layer.put("jsonl", "path", args.jsonl.as_ref().map(|p| p.to_string_lossy().into_owned()));
             layer.put("jsonl", "max_bytes", args.jsonl_max_bytes.map(whole));
         }
@@ -440,6 +460,9 @@ fn typed(table: &Table, key: Key, text: &str) -> Result<Value, Error> {
     let bad = |reason: String| Error::Env { name: key.env, value: text.to_owned(), reason };
     match table.get(key.section).and_then(|s| s.get(key.name)) {
         Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|e| bad(e.to_string())),
+        Some(Value::Boolean(_)) => {
+            text.trim().parse().map(Value::Boolean).map_err(|_neither| bad("is neither true nor false".into()))
+        }
         Some(Value::Array(_)) => {
             let parts = split_rules(text).into_iter().map(str::trim).filter(|p| !p.is_empty());
             Ok(Value::Array(parts.map(|p| Value::String(p.to_owned())).collect()))
@@ -476,6 +499,10 @@ impl File {
         let ring_bytes = between("capture.ring_bytes", self.capture.ring_bytes, 4096, 1 << 30)?;
         let queue_bytes = between("uplink.queue_bytes", self.uplink.queue_bytes, 128 << 10, 1 << 40)?;
         let flush_interval_ms = between("uplink.flush_interval_ms", self.uplink.flush_interval_ms, 1, 60_000)?;
+        let byte_budget = match self.uplink.byte_budget {
+            0 => 0,
+            n => between("uplink.byte_budget", n, 4096, 1 << 40)?,
+        };
         let grace_ms = between("uplink.grace_ms", self.uplink.grace_ms, 0, 600_000)?;
         let keep_files = between("jsonl.keep_files", self.jsonl.keep_files, 0, 1000)?;
         let max_bytes = match self.jsonl.max_bytes {
@@ -487,6 +514,7 @@ impl File {
             node: node.clone(),
             queue_bytes: queue_bytes as usize,
             flush_interval: std::time::Duration::from_millis(flush_interval_ms),
+            byte_budget,
         });
         if let Some(options) = &uplink {
             uplink::client::check(&options.scorer).map_err(|e| value("uplink.scorer", e.to_string()))?;
@@ -505,6 +533,7 @@ impl File {
             capture: self.capture.method,
             membership: self.capture.membership,
             ring_bytes: ring_bytes as u32,
+            bpf_stats: self.capture.bpf_stats,
             selection,
             uplink,
             grace: std::time::Duration::from_millis(grace_ms),
@@ -578,6 +607,7 @@ mod tests {
         let uplink = config.uplink.expect("a scorer");
         assert_eq!((config.node.as_str(), uplink.scorer.as_str()), ("host", "http://127.0.0.1:7676"));
         assert_eq!((uplink.queue_bytes, uplink.flush_interval.as_millis()), (16 << 20, 200));
+        assert_eq!((uplink.byte_budget, config.bpf_stats), (256 << 10, false));
         assert_eq!((config.ring_bytes, config.jsonl, config.admin), (8 << 20, None, None));
     }
 
@@ -623,6 +653,8 @@ mod tests {
         assert_eq!(config.jsonl, Some(JsonLines { path: "x.jsonl".into(), max_bytes: None, keep_files: 7 }));
         assert_eq!((config.capture, config.log_format), (CaptureMethod::TaskStorage, LogFormat::Json));
         assert_eq!(config.admin.map(|a| a.port()), Some(9));
+        let config = load(&["run", "--byte-budget", "0"], &[("SURPRISAL_BPF_STATS", "true")]).expect("good");
+        assert_eq!((config.uplink.map(|u| u.byte_budget), config.bpf_stats), (Some(0), true));
         let record = load(&["record", "--output", "x", "--node", "n"], &[]).expect("good");
         assert_eq!(record.node, "n");
     }
@@ -662,6 +694,8 @@ mod tests {
             (&["run", "--ring-bytes", "7"], &[], "capture.ring_bytes: 7 is not 4096 to 1073741824"),
             (&["run", "--scorer", "localhost"], &[], "uplink.scorer: \"localhost\" is no address of a scorer"),
             (&["run", "--scorer", "none"], &[], "nothing to do"),
+            (&["run", "--byte-budget", "7"], &[], "uplink.byte_budget: 7 is not 4096 to"),
+            (&["run"], &[("SURPRISAL_BPF_STATS", "yes")], "SURPRISAL_BPF_STATS=\"yes\": is neither true nor false"),
             (&["run", "--jsonl-max-bytes", "1"], &[], "jsonl.max_bytes: 1 is not"),
             (&["run"], &[("SURPRISAL_ADMIN", "here")], "admin.listen: \"here\" is not ADDRESS:PORT"),
             (&["run", "--node", "a\nb"], &[], "node.name"),

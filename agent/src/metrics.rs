@@ -39,8 +39,13 @@ mod tests {
     #[test]
     fn names_are_product_stage_thing_unit() {
         let mut registry = registry();
-        let options =
-            Options { scorer: "http://x:1".into(), node: "n".into(), queue_bytes: 0, flush_interval: std::time::Duration::ZERO };
+        let options = Options {
+            scorer: "http://x:1".into(),
+            node: "n".into(),
+            queue_bytes: 0,
+            flush_interval: std::time::Duration::ZERO,
+            byte_budget: 0,
+        };
         let _uplink = uplink(options, &mut registry).expect("an address");
         let text = encode(&registry).expect("memory");
         for line in [
@@ -48,6 +53,8 @@ mod tests {
             "surprisal_agent_uplink_in_calls_total 0",
             "surprisal_agent_uplink_out_calls_total 0",
             "surprisal_agent_uplink_dropped_calls_total{reason=\"queue_full\"} 0",
+            "surprisal_agent_uplink_dropped_calls_total{reason=\"byte_budget\"} 0",
+            "surprisal_agent_uplink_sent_bytes_total 0",
             "surprisal_agent_uplink_connected 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

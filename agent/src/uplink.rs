@@ -2,10 +2,21 @@
 //!
 //! In: [`Record`]s from the capture thread. Out: batches over gRPC, each until it is acknowledged. Never: holds
 //! up capture: [`Sender`] only takes a short lock, and when the scorer is away or slow the queue drops its
-//! oldest and counts ([`queue`]).
+//! oldest and counts ([`queue`]). Over the node's byte budget whole containers are sent in turns ([`budget`]).
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | [`gate`] | records | those of containers that are on air |
+//! | [`meter`], [`budget`] | sizes, the time | what each container costs, who is on air |
+//! | [`queue`] | records | numbered batches, until they are acknowledged |
+//! | [`client`], `wire` | batches | one connection, packed, its bytes counted |
+//! | [`backoff`] | failures | pauses between connections |
 
 pub mod backoff;
+pub mod budget;
 pub mod client;
+pub mod gate;
+pub mod meter;
 pub mod queue;
 mod wire;
 
@@ -16,6 +27,7 @@ use crate::{
     capture::{Sink, SinkError},
     record::Record,
 };
+use gate::Gate;
 use jiff::Timestamp;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -24,7 +36,7 @@ use prometheus_client::{
 use queue::Queue;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -39,12 +51,16 @@ pub struct Options {
     pub queue_bytes: usize,
     /// An open batch is closed at this age.
     pub flush_interval: Duration,
+    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no such bound.
+    pub byte_budget: u64,
 }
 
 /// Makes both ends: records go into the first, the second runs in a task.
 pub fn uplink(options: Options, registry: &mut Registry) -> Result<(Sender, Client), BadAddress> {
+    let gate = (options.byte_budget > 0).then(|| Gate::new(options.byte_budget as f64));
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Published { queue: Queue::new(options.queue_bytes), told: Counts::default() }),
+        queue: Mutex::new(Published { queue: Queue::new(options.queue_bytes), gate, told: Counts::default() }),
+        began: Instant::now(),
         ready: Notify::new(),
         metrics: Metrics::register(registry),
     });
@@ -61,7 +77,16 @@ pub struct Sender {
 impl Sender {
     /// Puts a record into the queue; never waits for the scorer.
     pub fn push(&self, record: &Record) {
-        let closed = self.shared.with(|queue| queue.push(record, Timestamp::now()));
+        let closed = self.shared.with_gate(|queue, gate, now| {
+            if let Some(gate) = gate {
+                look(queue, gate, now);
+                if !gate.admits(record) {
+                    queue.leave_out(record);
+                    return false;
+                }
+            }
+            queue.push(record, Timestamp::now())
+        });
         if closed {
             self.shared.ready.notify_one();
         }
@@ -94,6 +119,8 @@ impl Sink for Sender {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Published>,
+    /// What the gate's times count from.
+    began: Instant,
     /// A batch was closed.
     ready: Notify,
     metrics: Metrics,
@@ -102,6 +129,8 @@ struct Shared {
 #[derive(Debug)]
 struct Published {
     queue: Queue,
+    /// `None`: there is no byte budget.
+    gate: Option<Gate>,
     /// What the metrics were told last.
     told: Counts,
 }
@@ -114,8 +143,15 @@ impl Shared {
 
     /// Works on the queue and tells the metrics what changed.
     fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
+        self.with_gate(|queue, _, _| work(queue))
+    }
+
+    /// The same, with the byte budget and its time.
+    fn with_gate<T>(&self, work: impl FnOnce(&mut Queue, Option<&mut Gate>, Duration) -> T) -> T {
         let mut guard = self.lock();
-        let out = work(&mut guard.queue);
+        let published = &mut *guard;
+        let out = work(&mut published.queue, published.gate.as_mut(), self.began.elapsed());
+        let sampled = published.gate.as_ref().map_or(0, Gate::sampled);
         let (now, told) = (guard.queue.counts(), guard.told);
         guard.told = now;
         let bytes = guard.queue.bytes();
@@ -123,6 +159,8 @@ impl Shared {
         self.metrics.pushed.inc_by(now.pushed - told.pushed);
         self.metrics.acknowledged.inc_by(now.acknowledged - told.acknowledged);
         self.metrics.dropped.get_or_create(&QUEUE_FULL).inc_by(now.dropped - told.dropped);
+        self.metrics.dropped.get_or_create(&BYTE_BUDGET).inc_by(now.left_out - told.left_out);
+        self.metrics.sampled.set(sampled as i64);
         self.metrics.waiting.set(now.waiting as i64);
         self.metrics.bytes.set(bytes as i64);
         out
@@ -131,6 +169,14 @@ impl Shared {
 
 type Reason = [(&'static str, &'static str); 1];
 const QUEUE_FULL: Reason = [("reason", "queue_full")];
+const BYTE_BUDGET: Reason = [("reason", "byte_budget")];
+
+/// Plans anew who is on air, when it is time.
+fn look(queue: &mut Queue, gate: &mut Gate, now: Duration) {
+    for (id, ratio) in gate.look(now) {
+        queue.observe(&id, ratio);
+    }
+}
 
 /// Figures of this stage: calls in = acknowledged + dropped + waiting.
 #[derive(Debug)]
@@ -139,6 +185,7 @@ struct Metrics {
     acknowledged: Counter,
     dropped: Family<Reason, Counter>,
     waiting: Gauge,
+    sampled: Gauge,
     bytes: Gauge,
     connected: Gauge,
     connections: Counter,
@@ -154,6 +201,7 @@ impl Metrics {
             acknowledged: Counter::default(),
             dropped: Family::default(),
             waiting: Gauge::default(),
+            sampled: Gauge::default(),
             bytes: Gauge::default(),
             connected: Gauge::default(),
             connections: Counter::default(),
@@ -162,10 +210,12 @@ impl Metrics {
         };
         // A counter that is 0 is still shown.
         drop(metrics.dropped.get_or_create(&QUEUE_FULL));
+        drop(metrics.dropped.get_or_create(&BYTE_BUDGET));
         uplink.register("in_calls", "Calls put into the queue", metrics.pushed.clone());
         uplink.register("out_calls", "Calls that the scorer acknowledged", metrics.acknowledged.clone());
         uplink.register("dropped_calls", "Calls dropped here", metrics.dropped.clone());
         uplink.register("waiting_calls", "Calls in the queue or on their way", metrics.waiting.clone());
+        uplink.register("sampled_containers", "Containers sent in turns because of the byte budget", metrics.sampled.clone());
         uplink.register("queue_bytes", "Memory that the queue holds", metrics.bytes.clone());
         uplink.register("connected", "1: the scorer has said welcome", metrics.connected.clone());
         uplink.register("connections", "Connections on which the scorer said welcome", metrics.connections.clone());

@@ -10,15 +10,19 @@
 use super::{
     Options, Shared,
     backoff::Backoff,
+    meter::Contents,
     wire::{self, Form},
 };
 use crate::logging::chain;
 use jiff::Timestamp;
+use prost::Message as _;
 use std::{future, sync::Arc, time::Duration};
 use surprisal_proto::{
     packed::PackError,
     token,
-    v1::{Ack, Hello, StreamRequest, StreamResponse, Welcome, ingest_client::IngestClient, stream_request, stream_response},
+    v1::{
+        Ack, Batch, Hello, StreamRequest, StreamResponse, Welcome, ingest_client::IngestClient, stream_request, stream_response,
+    },
 };
 use tokio::{
     sync::mpsc,
@@ -183,14 +187,19 @@ impl Client {
                     let Ok(permit) = permit else { return Err(Lost::Closed) };
                     match self.shared.with(super::queue::Queue::take) {
                         Some(batch) => {
-                            permit.send(form.message(batch)?);
+                            permit.send(self.message(&mut form, batch)?);
                             self.shared.metrics.batches.inc();
                         }
                         None => more = false,
                     }
                 }
                 () = self.shared.ready.notified() => more = true,
-                _ = tick.tick() => more |= self.shared.with(|queue| queue.close(Timestamp::now())),
+                _ = tick.tick() => more |= self.shared.with_gate(|queue, gate, now| {
+                    if let Some(gate) = gate {
+                        super::look(queue, gate, now);
+                    }
+                    queue.close(Timestamp::now())
+                }),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.shared.with(|queue| queue.close(Timestamp::now()));
@@ -201,6 +210,20 @@ impl Client {
                 return Ok(());
             }
         }
+    }
+
+    /// A batch as the next message; what it weighs teaches the byte budget.
+    fn message(&self, form: &mut Form, batch: Batch) -> Result<StreamRequest, PackError> {
+        let contents = (self.options.byte_budget > 0).then(|| Contents::of(&batch));
+        let message = form.message(batch)?;
+        if let Some(contents) = contents {
+            self.shared.with_gate(|_, gate, _| {
+                if let Some(gate) = gate {
+                    gate.learn(&contents, message.encoded_len());
+                }
+            });
+        }
+        Ok(message)
     }
 
     fn hello(&self) -> Hello {
@@ -266,10 +289,7 @@ mod tests {
     };
     use surprisal_proto::{
         packed::Unpacker,
-        v1::{
-            Batch,
-            ingest_server::{Ingest, IngestServer},
-        },
+        v1::ingest_server::{Ingest, IngestServer},
     };
     use tokio::{
         net::TcpListener,
@@ -431,6 +451,7 @@ mod tests {
                 node: "n".into(),
                 queue_bytes,
                 flush_interval: Duration::from_millis(5),
+                byte_budget: 0,
             };
             let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
             let stop = CancellationToken::new();
@@ -591,6 +612,7 @@ mod tests {
             node: "n".into(),
             queue_bytes: 0,
             flush_interval: Duration::from_millis(200),
+            byte_budget: 0,
         };
         let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
         sender.push(&calls(0, 3));
@@ -611,7 +633,13 @@ mod tests {
             ("", false),
             ("not an address", false),
         ] {
-            let options = Options { scorer: scorer.into(), node: "n".into(), queue_bytes: 0, flush_interval: Duration::ZERO };
+            let options = Options {
+                scorer: scorer.into(),
+                node: "n".into(),
+                queue_bytes: 0,
+                flush_interval: Duration::ZERO,
+                byte_budget: 0,
+            };
             assert_eq!(uplink(options, &mut Registry::default()).is_ok(), good, "{scorer:?}");
         }
     }

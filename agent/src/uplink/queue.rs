@@ -7,8 +7,9 @@
 //! to be sent stays until it is acknowledged. When all of it weighs more than the capacity, **the oldest batches
 //! go first**: their calls are counted into `dropped_before` of the batch that follows, and the few things that must
 //! not be lost with them (births, deaths, the newest account and counters of each container) move there too.
+//! Calls of a container that is not on air ([`super::budget`]) are left out before they cost memory: only counted.
 //!
-//! **Invariant:** calls pushed = calls acknowledged + calls dropped + calls waiting, at all times ([`Counts`]).
+//! **Invariant:** calls pushed = calls acknowledged + dropped + left out + waiting, at all times ([`Counts`]).
 
 use crate::{
     container::{ContainerInfo, wire_time},
@@ -35,8 +36,12 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Dropped here because the queue was full.
     pub dropped: u64,
+    /// Not sent because the node was over its byte budget.
+    pub left_out: u64,
     /// Still here, or sent and neither acknowledged nor given up.
     pub waiting: u64,
+    /// Those of the waiting that were sent on the present connection.
+    pub in_flight: u64,
 }
 
 /// See the module.
@@ -66,6 +71,10 @@ struct Living {
     ending: bool,
     /// Its calls that were dropped here.
     dropped: u64,
+    /// Its calls that were left out.
+    left_out: u64,
+    /// The share of time in which its calls are sent. `None`: they all are.
+    observed: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -108,10 +117,14 @@ impl Queue {
                 let bytes = weight_of_birth(&birth);
                 batch.births.push(birth);
                 let id = wire.id.clone();
-                let dropped = self.living.get(&id).map_or(0, |l| l.dropped);
-                if self.living.insert(id.clone(), Living { container: wire, ending: false, dropped }).is_none() {
-                    self.unannounced.insert(id);
-                }
+                let living = if let Some(old) = self.living.remove(&id) {
+                    // Its names have come, or its id is used again.
+                    Living { container: wire, ending: false, observed: old.observed.filter(|_| !old.ending), ..old }
+                } else {
+                    self.unannounced.insert(id.clone());
+                    Living { container: wire, ending: false, dropped: 0, left_out: 0, observed: None }
+                };
+                self.living.insert(id, living);
                 bytes
             }
             Record::Calls { container, run } => {
@@ -149,6 +162,26 @@ impl Queue {
             self.close(now);
         }
         full || again
+    }
+
+    /// Takes note of a record whose container is not on air; nothing of it is kept.
+    pub fn leave_out(&mut self, record: &Record) {
+        let calls = record.calls();
+        self.counts.pushed += calls;
+        self.counts.left_out += calls;
+        if let Some(living) = self.living.get_mut(record.container().id.as_str()) {
+            living.left_out += calls;
+        }
+    }
+
+    /// Announces the share of time in which a container's calls are sent; 1: whole again.
+    pub fn observe(&mut self, id: &str, ratio: f64) {
+        let Some(living) = self.living.get_mut(id).filter(|l| !l.ending) else { return };
+        living.observed = (ratio < 1.0).then_some(ratio);
+        let observed = v1::Observed { container_id: id.to_owned(), ratio };
+        let added = put(&mut self.open.batch.observed, observed, |o| &o.container_id);
+        self.open.bytes += added;
+        self.bytes += added;
     }
 
     fn push_death(&mut self, container: &ContainerInfo, at: Timestamp) -> usize {
@@ -191,18 +224,27 @@ impl Queue {
             self.unannounced.remove(id_of(birth));
         }
         for account in &mut next.batch.accounts {
-            account.dropped_queue = self.living.get(&account.container_id).map_or(0, |l| l.dropped);
+            if let Some(living) = self.living.get(&account.container_id) {
+                account.dropped_queue = living.dropped;
+                account.dropped_budget = living.left_out;
+            }
         }
+        self.counts.in_flight += next.calls;
         Some(next.batch.clone())
     }
 
     /// The scorer has taken everything up to `sequence`.
     pub fn acknowledge(&mut self, sequence: u64) {
         while let Some(arrived) = self.fading.pop_front_if(|p| p.batch.sequence <= sequence) {
+            self.counts.in_flight -= arrived.calls;
             self.arrived(&arrived);
         }
         while let Some(arrived) = self.closed.pop_front_if(|p| p.batch.sequence <= sequence) {
-            self.taken = self.taken.saturating_sub(1);
+            // One that was sent on an earlier connection only is in flight no longer.
+            if self.taken > 0 {
+                self.taken -= 1;
+                self.counts.in_flight -= arrived.calls;
+            }
             self.bytes -= arrived.bytes;
             self.arrived(&arrived);
         }
@@ -227,8 +269,9 @@ impl Queue {
     /// batch that announces all living containers.
     pub fn reconnected(&mut self, scorers_last: u64, now: Timestamp) {
         self.acknowledge(scorers_last);
-        // What faded and did not arrive is lost now.
+        // What faded and did not arrive is lost now, the rest is to be sent again.
         self.taken = 0;
+        self.counts.in_flight = 0;
         for lost in mem::take(&mut self.fading).into_iter().rev() {
             self.give_up(lost);
         }
@@ -246,6 +289,11 @@ impl Queue {
             }
         }
         first.batch.births = births.into_values().map(|container| v1::Birth { container: Some(container) }).collect();
+        // What the scorer was told may have gone with the connection. A batch that ends a container says nothing more of it.
+        let sampled = self.living.iter().filter(|(_, l)| !l.ending);
+        let sampled = sampled.filter_map(|(id, l)| l.observed.map(|ratio| v1::Observed { container_id: id.clone(), ratio }));
+        let told = mem::take(&mut first.batch.observed);
+        first.batch.observed = newest(told, sampled.collect(), |o| &o.container_id, &HashSet::new());
         let before = first.bytes;
         first.weigh();
         self.bytes = self.bytes - before + first.bytes;
@@ -259,6 +307,11 @@ impl Queue {
     /// Bytes of memory held, by estimate.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Most bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Nothing is open, closed or on its way.
@@ -303,7 +356,12 @@ impl Queue {
 impl Pending {
     fn is_empty(&self) -> bool {
         let b = &self.batch;
-        b.births.is_empty() && b.calls.is_empty() && b.network.is_empty() && b.accounts.is_empty() && b.deaths.is_empty()
+        b.births.is_empty()
+            && b.calls.is_empty()
+            && b.network.is_empty()
+            && b.accounts.is_empty()
+            && b.deaths.is_empty()
+            && b.observed.is_empty()
     }
 
     /// Takes over what an older batch must not take with it. Returns who was born and died without the
@@ -312,14 +370,20 @@ impl Pending {
         let ids = |deaths: &[v1::Death]| deaths.iter().map(|d| d.container_id.clone()).collect::<HashSet<_>>();
         let mine = mem::take(&mut self.batch);
         let born_again: HashSet<String> = mine.births.iter().map(|b| id_of(b).to_owned()).collect();
-        // An id that lives again here goes on, as far as the scorer can see.
-        let dead = older.deaths.into_iter().filter(|d| !born_again.contains(&d.container_id)).collect::<Vec<_>>();
+        // Deaths come last: what is observed in the same batch is of the life that ended with it.
+        let ended = ids(&older.deaths);
+        let mut observed = older.observed;
+        observed.retain(|o| !ended.contains(&o.container_id));
+        // An id that lives again here goes on, as far as the scorer can see; and it is whole.
+        let (again, dead): (Vec<_>, Vec<_>) = older.deaths.into_iter().partition(|d| born_again.contains(&d.container_id));
+        observed.extend(again.into_iter().map(|d| v1::Observed { container_id: d.container_id, ratio: 1.0 }));
         let (unheard, dead): (Vec<_>, Vec<_>) = dead.into_iter().partition(|d| unannounced.contains(&d.container_id));
         let unheard = ids(&unheard);
         self.batch = v1::Batch {
             births: older.births.into_iter().filter(|b| !unheard.contains(id_of(b))).chain(mine.births).collect(),
             network: newest(older.network, mine.network, |n| &n.container_id, &unheard),
             accounts: newest(older.accounts, mine.accounts, |a| &a.container_id, &unheard),
+            observed: newest(observed, mine.observed, |o| &o.container_id, &unheard),
             deaths: dead.into_iter().chain(mine.deaths).collect(),
             ..mine
         };
@@ -332,6 +396,7 @@ impl Pending {
             + b.calls.iter().map(weight_of_calls).sum::<usize>()
             + b.network.iter().map(|n| size_of::<v1::Network>() + n.container_id.len()).sum::<usize>()
             + b.accounts.iter().map(|a| size_of::<v1::Account>() + a.container_id.len()).sum::<usize>()
+            + b.observed.iter().map(|o| size_of::<v1::Observed>() + o.container_id.len()).sum::<usize>()
             + b.deaths.iter().map(|d| size_of::<v1::Death>() + d.container_id.len()).sum::<usize>();
     }
 }
@@ -445,7 +510,7 @@ mod tests {
         let batch = queue.take().expect("closed");
         assert_eq!((batch.sequence, births(&batch), batch.calls.len()), (1, vec!["c1"], 1));
         assert_eq!(queue.take(), None);
-        assert_eq!(queue.counts(), Counts { pushed: 3, waiting: 3, ..Counts::default() });
+        assert_eq!(queue.counts(), Counts { pushed: 3, waiting: 3, in_flight: 3, ..Counts::default() });
         assert!(!queue.is_empty());
         queue.acknowledge(1);
         assert_eq!(queue.counts(), Counts { pushed: 3, acknowledged: 3, ..Counts::default() });
@@ -558,6 +623,46 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_on_air_costs_nothing_and_is_told_of() {
+        let mut queue = small();
+        queue.push(&birth("c1"), NOW);
+        queue.push(&birth("c2"), NOW);
+        queue.close(NOW);
+        queue.take().expect("closed");
+        queue.acknowledge(1);
+        let held = queue.bytes();
+        queue.leave_out(&calls("c1", 0, 1000));
+        assert_eq!((queue.bytes(), queue.counts().left_out), (held, 1000));
+        assert!(!queue.close(NOW), "nothing to send");
+        queue.observe("c1", 0.4);
+        queue.observe("c2", 0.9);
+        queue.observe("c2", 1.0);
+        queue.observe("gone", 0.5);
+        queue.push(&account("c1", 1000), NOW);
+        assert!(queue.close(NOW));
+        let told = |batch: &v1::Batch| batch.observed.iter().map(|o| (o.container_id.clone(), o.ratio)).collect::<Vec<_>>();
+        let batch = queue.take().expect("closed");
+        assert_eq!(told(&batch), [("c1".to_owned(), 0.4), ("c2".to_owned(), 1.0)]);
+        assert_eq!((batch.accounts[0].dropped_budget, batch.accounts[0].dropped_queue, batch.dropped_before), (1000, 0, 0));
+        queue.acknowledge(2);
+        // After a reconnect, those that are sampled; and not any more once they are whole.
+        queue.reconnected(2, NOW);
+        assert_eq!(told(&queue.take().expect("made for it")), [("c1".to_owned(), 0.4)]);
+        queue.acknowledge(3);
+        queue.observe("c1", 1.0);
+        queue.reconnected(3, NOW);
+        queue.close(NOW);
+        assert_eq!(told(&queue.take().expect("the open one")), [("c1".to_owned(), 1.0)]);
+        // What was dropped on the way is told by the next.
+        queue.observe("c1", 0.2);
+        for n in 0..3 {
+            fill(&mut queue, n);
+        }
+        queue.reconnected(3, NOW);
+        assert_eq!(told(&queue.take().expect("the newest")), [("c1".to_owned(), 0.2)]);
+    }
+
+    #[test]
     fn no_more_is_on_its_way_than_the_window() {
         let mut queue = Queue::new(usize::MAX >> 1);
         for n in 0..100 {
@@ -576,6 +681,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Calls(usize),
+        LeaveOut(usize),
+        Observe(u8),
         Birth(u8),
         Death(u8),
         Close,
@@ -590,6 +697,8 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             6 => (1usize..20_000).prop_map(Op::Calls),
+            2 => (1usize..20_000).prop_map(Op::LeaveOut),
+            1 => (0u8..20).prop_map(Op::Observe),
             2 => (0u8..4).prop_map(Op::Birth),
             2 => (0u8..4).prop_map(Op::Death),
             3 => Just(Op::Close),
@@ -608,6 +717,7 @@ mod tests {
         dropped: u64,
         next_call: u64,
         known: HashSet<String>,
+        observed: BTreeMap<String, f64>,
     }
 
     impl Scorer {
@@ -623,8 +733,12 @@ mod tests {
                 self.next_call = run.first_sequence + run.tokens.len() as u64 / 2;
                 self.calls += run.tokens.len() as u64 / 2;
             }
+            for observed in &batch.observed {
+                self.observed.insert(observed.container_id.clone(), observed.ratio);
+            }
             for death in deaths(batch) {
                 self.known.remove(death);
+                self.observed.remove(death);
             }
         }
     }
@@ -644,6 +758,11 @@ mod tests {
                         queue.push(&calls("c0", seq, n), NOW);
                         seq += n as u64;
                     }
+                    Op::LeaveOut(n) => {
+                        queue.leave_out(&calls("c0", seq, n));
+                        seq += n as u64;
+                    }
+                    Op::Observe(n) => queue.observe(&format!("c{}", n / 5), f64::from(n % 5 + 1) / 5.0),
                     Op::Birth(n) => {
                         let id = format!("c{n}");
                         queue.push(&birth(&id), NOW);
@@ -676,12 +795,16 @@ mod tests {
                         wire.clear();
                         restarted = true;
                         scorer.known.clear();
+                        scorer.observed.clear();
                         queue.reconnected(0, NOW);
                     }
                 }
                 let c = queue.counts();
                 prop_assert_eq!(c.pushed, seq);
-                prop_assert_eq!(c.pushed, c.acknowledged + c.dropped + c.waiting);
+                prop_assert_eq!(c.pushed, c.acknowledged + c.dropped + c.left_out + c.waiting);
+                let sent = queue.closed.iter().take(queue.taken).chain(&queue.fading);
+                prop_assert_eq!(c.in_flight, sent.map(|p| p.calls).sum::<u64>());
+                prop_assert_eq!(queue.bytes(), queue.closed.iter().chain([&queue.open]).map(|p| p.bytes).sum::<usize>());
             }
             // Let everything through.
             for _ in 0..1000 {
@@ -702,11 +825,15 @@ mod tests {
             }
             let c = queue.counts();
             prop_assert!(queue.is_empty());
-            prop_assert_eq!((c.waiting, queue.bytes()), (0, 0));
+            prop_assert_eq!((c.waiting, c.in_flight, queue.bytes()), (0, 0, 0));
             prop_assert_eq!((scorer.calls, scorer.dropped), (c.acknowledged, c.dropped));
             prop_assert_eq!(&scorer.known, &alive, "who lives is known, who does not is not (restarted: {})", restarted);
             prop_assert!(queue.unannounced.is_empty());
             prop_assert_eq!(queue.living.len(), alive.len());
+            for (id, living) in &queue.living {
+                let told = scorer.observed.get(id).copied().filter(|ratio| *ratio < 1.0);
+                prop_assert_eq!(told, living.observed, "{} (restarted: {})", id, restarted);
+            }
         }
     }
 }

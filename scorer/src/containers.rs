@@ -224,6 +224,7 @@ impl Registry {
     /// A job came back from the model; `None`: it could not be judged.
     pub fn judged(&mut self, job: &Job, verdict: Option<Verdicted>, now: Now) {
         self.handed = self.handed.saturating_sub(1);
+        self.metrics.windows_waiting.set(self.judging.held().saturating_sub(1) as i64);
         let Some(entry) = self.containers.get_mut(&job.key) else {
             self.judging.discard("container_gone", 1);
             return;

@@ -23,6 +23,8 @@ pub mod agent;
 pub mod attacks;
 pub mod containerd;
 pub mod daemon;
+#[cfg(feature = "replay")]
+pub mod fleet;
 pub mod images;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;

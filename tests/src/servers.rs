@@ -5,10 +5,14 @@
 
 pub mod mariadb;
 pub mod nginx;
+pub mod redis;
+pub mod static_files;
 pub mod webapp;
 
 pub use mariadb::{Mariadb, Slap};
 pub use nginx::Nginx;
+pub use redis::Redis;
+pub use static_files::StaticFiles;
 pub use webapp::WebApp;
 
 use crate::{Container, wait::try_wait_for};

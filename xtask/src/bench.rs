@@ -3,6 +3,8 @@
 //! In: what to measure. Out: a table on stdout and, with `--json`, the same figures in a file. Never: passes or fails;
 //! a shared machine's clock proves nothing.
 
+pub(crate) mod overhead;
+
 use crate::{
     build_ebpf,
     setup::{self, Part},
@@ -38,6 +40,17 @@ enum What {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         rounds: Option<u32>,
     },
+    /// Nanoseconds that each kind of hook adds to a system call, empty and with the agent's capture; needs root
+    Hooks {
+        /// Write the figures there too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Rounds of which the medians are taken [default: the bench's own]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: Option<u32>,
+    },
+    /// Throughput of redis, nginx and MariaDB under the agent and under its peers; needs root
+    Overhead(overhead::Args),
     /// Memory of an agent that follows containers which all make calls; needs root
     Memory {
         /// Write the figures there too
@@ -53,17 +66,23 @@ enum What {
 const SETTLE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let What::Overhead(args) = &args.what {
+        return overhead::run(args);
+    }
     setup::ensure(&[Part::Bpf])?;
     build_ebpf::build()?;
     match &args.what {
-        What::Capture { json, hash, rounds } => capture(json.as_deref(), *hash, *rounds),
+        What::Capture { json, hash, rounds } => micro("capture", json.as_deref(), *hash, *rounds),
+        What::Hooks { json, rounds } => micro("hooks", json.as_deref(), false, *rounds),
+        What::Overhead(args) => overhead::run(args),
         What::Memory { json, containers } => memory(json.as_deref(), *containers),
     }
 }
 
-fn capture(json: Option<&Path>, hash: bool, rounds: Option<u32>) -> Result<()> {
+/// One of the agent's own benches.
+fn micro(bench: &str, json: Option<&Path>, hash: bool, rounds: Option<u32>) -> Result<()> {
     let mut cargo = shell::cargo();
-    cargo.args(["bench", "--locked", "--package", "surprisal-agent", "--bench", "capture", "--"]);
+    cargo.args(["bench", "--locked", "--package", "surprisal-agent", "--bench", bench, "--"]);
     if let Some(file) = json {
         // The bench runs in its package's directory.
         cargo.arg("--json").arg(std::path::absolute(file)?);

@@ -4,8 +4,9 @@
 //! already, so that other distributions and hand-made installations are fine too.
 
 use crate::shell::{self, Exit, NO_RIGHTS};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use std::{
+    fs,
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -24,6 +25,20 @@ impl Need {
         if self.file.contains('/') { Path::new(self.file).exists() } else { shell::find(self.file).is_some() }
     }
 }
+
+/// Load generators, and the peers that `bench overhead` measures beside the agent.
+pub(super) const BENCH: [Need; 7] = [
+    Need { file: "redis-benchmark", package: "redis-tools" },
+    Need { file: "wrk", package: "wrk" },
+    Need { file: "mariadb-slap", package: "mariadb-client" },
+    Need { file: "strace", package: "strace" },
+    Need { file: "bpftrace", package: "bpftrace" },
+    Need { file: "perf", package: "linux-perf" },
+    Need { file: "taskset", package: "util-linux" },
+];
+
+/// auditd and what it needs.
+pub(super) const AUDITD: [&str; 3] = ["auditd", "libauparse0", "libwrap0"];
 
 /// `apt-get update` ran in this process.
 static UPDATED: AtomicBool = AtomicBool::new(false);
@@ -54,12 +69,38 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         let message = format!("missing packages; as root: apt-get update && apt-get install -y --no-install-recommends {names}");
         return Err(Exit::new(NO_RIGHTS, message).into());
     }
+    update()?;
+    println!("setup: installing {names} ({})", size(packages));
+    shell::run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages).stdout(std::process::Stdio::null()))
+}
+
+/// Unpacks `packages` into the directory `to` without installing them: no maintainer script runs, so no daemon starts and no
+/// configuration of the machine's own changes.
+pub(super) fn unpack(packages: &[&str], to: &Path) -> Result<()> {
+    let parent = to.parent().context("a directory of the cache has a parent")?;
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    let made = tempfile::tempdir_in(parent).with_context(|| format!("making a directory in {}", parent.display()))?;
+    let (archives, root) = (made.path().join("archives"), made.path().join("root"));
+    fs::create_dir(&archives)?;
+    update()?;
+    println!("setup: unpacking {} into {} (1 MB)", packages.join(" "), to.display());
+    let mut download = apt();
+    // As root: apt's own user may not write there, and says so at length.
+    download.args(["-qq", "-o", "APT::Sandbox::User=root", "download"]).args(packages).current_dir(&archives);
+    shell::run(&mut download)?;
+    for archive in fs::read_dir(&archives)? {
+        shell::run(Command::new("dpkg").arg("-x").arg(archive?.path()).arg(&root))?;
+    }
+    // At once: what is there is whole.
+    fs::rename(&root, to).with_context(|| format!("moving what was unpacked to {}", to.display()))
+}
+
+fn update() -> Result<()> {
     if !UPDATED.swap(true, Ordering::Relaxed) {
         println!("setup: apt-get update");
         shell::run(apt().args(["update", "-qq"]))?;
     }
-    println!("setup: installing {names} ({})", size(packages));
-    shell::run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages).stdout(std::process::Stdio::null()))
+    Ok(())
 }
 
 fn apt() -> Command {

@@ -6,6 +6,13 @@
 //!
 //! Names come late: until a container is named, its runs are held, within [`HELD_MAX`] bytes for all containers
 //! together; what does not fit goes out under the bare id at once rather than wait or be lost.
+//!
+//! Memory is bounded: [`CONTAINERS_MAX`] containers of at most [`CONTAINER_BYTES`] (as a rule 2 KiB: names are short),
+//! [`THREADS_MAX`] threads of all containers together at [`THREAD_BYTES`](crate::sequence::THREAD_BYTES) each, and
+//! [`HELD_MAX`]. A container over the bound is let go of in the kernel and its calls are counted; where there are too many
+//! threads, the container with most of them forgets those that have been silent for longest.
+//!
+//! **Invariant:** calls in = calls out + calls dropped by reason + calls held ([`Totals`], [`Attribution::held`]).
 
 use crate::{
     container::{ContainerInfo, Selection},
@@ -26,6 +33,19 @@ use surprisal_proto::v1;
 /// Bytes of calls that wait for names, all containers together.
 pub const HELD_MAX: usize = 16 << 20;
 
+/// Containers followed at once, as many as the kernel's table holds.
+pub const CONTAINERS_MAX: usize = 8192;
+
+/// Most memory that a followed container takes here, without its threads: its entry, and eight names of up to 1 KiB, once
+/// for all stages and once as the wire has them.
+pub const CONTAINER_BYTES: usize = 24 << 10;
+
+/// Threads remembered, all containers together.
+pub const THREADS_MAX: usize = 262_144;
+
+/// Keys of ended containers that are remembered.
+const ENDED_MAX: usize = 4 * CONTAINERS_MAX;
+
 /// An ended container's key is remembered for this long: a peek may still be on its way, nanoseconds.
 const TOMBSTONE_NS: u64 = 2_000_000_000;
 
@@ -35,11 +55,21 @@ const VANISHED_NS: u64 = 3_000_000_000;
 /// Counts that belong to no container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Calls taken in, each once: passed on, held, or dropped for one of the reasons below.
+    pub calls_in: u64,
+    /// Of them, those whose thread was not followed here: of containers that are not selected, or for which there was no room.
+    pub calls_unfollowed: u64,
+    /// Calls of containers for which there was no room.
+    pub calls_refused: u64,
+    /// Records of containers for which there was no room.
+    pub records_refused: u64,
+    /// Threads forgotten for lack of room before they ended.
+    pub threads_forgotten: u64,
     /// Calls of containers that are not selected.
     pub calls_unselected: u64,
     /// Calls that were repetitions of what a peek had brought.
     pub calls_repeated: u64,
-    /// Calls of containers that had ended.
+    /// Calls of containers that had ended: their last account told them lost, and they are not taken in.
     pub calls_late: u64,
     /// Calls passed on.
     pub calls_out: u64,
@@ -51,6 +81,34 @@ pub struct Totals {
     pub births_inferred: u64,
     /// Containers whose end was not seen.
     pub ends_inferred: u64,
+}
+
+/// Calls of all containers that are or were followed, as their accounts say: issued = delivered + lost + pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Calls their threads are known to have issued.
+    pub issued: u64,
+    /// Calls read from the kernel.
+    pub delivered: u64,
+    /// Calls lost because the ring buffer was full.
+    pub lost: u64,
+}
+
+impl Balance {
+    fn add(&mut self, other: Self) {
+        self.issued += other.issued;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+    }
+}
+
+/// What is held for names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Calls.
+    pub calls: u64,
+    /// Memory, bytes; at most [`HELD_MAX`] and one run.
+    pub bytes: usize,
 }
 
 enum State {
@@ -78,7 +136,10 @@ pub struct Attribution {
     epoch_offset_ns: i128,
     entries: HashMap<ContainerKey, Entry>,
     ended: HashMap<ContainerKey, u64>,
-    held_bytes: usize,
+    held: Held,
+    threads: usize,
+    /// Of containers that are not followed any more.
+    retired: Balance,
     /// Counts of no container.
     pub totals: Totals,
     /// To be named; the caller takes them.
@@ -98,7 +159,9 @@ impl Attribution {
             epoch_offset_ns,
             entries: HashMap::new(),
             ended: HashMap::new(),
-            held_bytes: 0,
+            held: Held::default(),
+            threads: 0,
+            retired: Balance::default(),
             totals: Totals::default(),
             to_name: Vec::new(),
             to_ignore: Vec::new(),
@@ -123,7 +186,19 @@ impl Attribution {
 
     /// Threads remembered, all containers together.
     pub fn threads(&self) -> usize {
-        self.entries.values().map(|e| e.threads.len()).sum()
+        self.threads
+    }
+
+    /// What is held for names.
+    pub fn held(&self) -> Held {
+        self.held
+    }
+
+    /// The balance of all containers followed since the beginning.
+    pub fn balance(&self) -> Balance {
+        let mut sum = self.retired;
+        self.entries.values().filter(|e| !matches!(e.state, State::Unwanted)).for_each(|e| sum.add(e.balance()));
+        sum
     }
 
     /// Kernel time to wall time.
@@ -137,8 +212,16 @@ impl Attribution {
         self.add(who, now_ns);
     }
 
-    fn add(&mut self, who: Sighting, now_ns: u64) {
+    /// False: there is no room for it. The kernel is to let go of it.
+    fn add(&mut self, who: Sighting, now_ns: u64) -> bool {
         let key = who.key;
+        if self.entries.len() >= CONTAINERS_MAX && !self.entries.contains_key(&key) {
+            self.totals.records_refused += 1;
+            if !self.to_ignore.contains(&key) {
+                self.to_ignore.push(key);
+            }
+            return false;
+        }
         self.to_name.push(who.clone());
         let entry = Entry {
             state: State::Naming { held: Vec::new(), bytes: 0 },
@@ -149,7 +232,10 @@ impl Attribution {
             seen_ns: now_ns,
             ended: None,
         };
-        self.entries.insert(key, entry);
+        if let Some(old) = self.entries.insert(key, entry) {
+            self.threads -= old.threads.len();
+        }
+        true
     }
 
     /// Takes one event.
@@ -184,20 +270,30 @@ impl Attribution {
                 return;
             }
             // The ring buffer refused its birth.
-            self.totals.births_inferred += 1;
             let who = Sighting { key, cgroup_name: String::new(), tgid: calls.tgid, shim_tgid: 0, started_at: None };
-            self.add(who, now_ns);
+            if !self.add(who, now_ns) {
+                self.totals.calls_refused += calls.tokens.len() as u64;
+                self.unfollowed(&calls);
+                return;
+            }
+            self.totals.births_inferred += 1;
         }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.seen_ns = now_ns;
         if matches!(entry.state, State::Unwanted) {
             self.totals.calls_unselected += calls.tokens.len() as u64;
+            self.unfollowed(&calls);
             return;
         }
-        let repeated = entry.threads.repeated;
+        let (repeated, threads) = (entry.threads.repeated, entry.threads.len());
         let fresh = entry.threads.accept(&mut calls, now_ns);
+        self.threads += entry.threads.len() - threads;
         self.totals.calls_repeated += entry.threads.repeated - repeated;
+        if self.threads > THREADS_MAX {
+            self.forget_threads(now_ns);
+        }
         let Some(fresh) = fresh else { return };
+        self.totals.calls_in += fresh.tokens.len() as u64;
         self.totals.calls_lost += fresh.gap;
         let started_ns = calls.start_ns.max(fresh.after_ns.unwrap_or(0));
         let started = Timestamp::from_nanosecond(i128::from(started_ns) + self.epoch_offset_ns).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -211,6 +307,7 @@ impl Attribution {
             tokens: fresh.tokens,
             last: fresh.last,
         };
+        let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.state {
             State::Named(container) => {
                 self.totals.calls_out += run.tokens.len() as u64;
@@ -218,18 +315,42 @@ impl Attribution {
             }
             State::Naming { held, bytes } => {
                 let size = size_of::<Run>() + 2 * run.tokens.len();
+                self.held.calls += run.tokens.len() as u64;
                 held.push(run);
                 *bytes += size;
-                self.held_bytes += size;
-                if self.held_bytes > HELD_MAX {
+                self.held.bytes += size;
+                if self.held.bytes > HELD_MAX {
                     self.totals.named_too_late += 1;
-                    let who = entry.who.clone();
-                    let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), who.cgroup_name.parse().ok(), who.started_at);
-                    self.settle(key, &Arc::new(bare), out);
+                    self.settle_bare(key, out);
                 }
             }
             State::Unwanted => {}
         }
+    }
+
+    /// Calls that no thread's numbers are kept for.
+    fn unfollowed(&mut self, calls: &Calls) {
+        self.totals.calls_in += calls.tokens.len() as u64;
+        self.totals.calls_unfollowed += calls.tokens.len() as u64;
+    }
+
+    /// The container with most threads forgets those that ended, then an eighth.
+    fn forget_threads(&mut self, now_ns: u64) {
+        let Some(entry) = self.entries.values_mut().max_by_key(|e| e.threads.len()) else { return };
+        let before = entry.threads.len();
+        entry.threads.sweep(now_ns);
+        if entry.threads.len() == before {
+            self.totals.threads_forgotten += entry.threads.forget(before.div_ceil(8)) as u64;
+        }
+        self.threads -= before - entry.threads.len();
+    }
+
+    /// Goes on without its names.
+    fn settle_bare(&mut self, key: ContainerKey, out: &mut Vec<Record>) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let id = entry.who.cgroup_name.parse().ok();
+        let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), id, entry.who.started_at);
+        self.settle(key, &Arc::new(bare), out);
     }
 
     /// Takes a container's names. An unnamed `info` is an answer too: nothing better will come soon.
@@ -245,18 +366,26 @@ impl Attribution {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         if !self.selection.wants(info) {
             if let State::Naming { held, bytes } = &entry.state {
-                self.held_bytes -= bytes;
-                self.totals.calls_unselected += held.iter().map(|r| r.tokens.len() as u64).sum::<u64>();
+                let calls = held.iter().map(|r| r.tokens.len() as u64).sum::<u64>();
+                self.held.bytes -= bytes;
+                self.held.calls -= calls;
+                self.totals.calls_unselected += calls;
+            }
+            if !matches!(entry.state, State::Unwanted) {
+                // What still waits in the kernel is counted when it comes.
+                let Balance { delivered, lost, .. } = entry.balance();
+                self.retired.add(Balance { issued: delivered + lost, delivered, lost });
             }
             entry.state = State::Unwanted;
-            entry.threads = Sequencer::default();
+            self.threads -= std::mem::take(&mut entry.threads).len();
             self.to_ignore.push(key);
             return;
         }
         out.push(Record::Birth(Arc::clone(info)));
         if let State::Naming { held, bytes } = std::mem::replace(&mut entry.state, State::Named(Arc::clone(info))) {
-            self.held_bytes -= bytes;
+            self.held.bytes -= bytes;
             for run in held {
+                self.held.calls -= run.tokens.len() as u64;
                 self.totals.calls_out += run.tokens.len() as u64;
                 out.push(Record::Calls { container: Arc::clone(info), run });
             }
@@ -266,7 +395,11 @@ impl Attribution {
     fn end(&mut self, life: &Life, state: ContainerState, now_ns: u64, out: &mut Vec<Record>) {
         let key = ContainerKey(life.container);
         let at = self.wall(life.at_ns);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&key) else {
+            // There was no room for it here, but there may be something of it in the kernel.
+            self.to_forget.push(key);
+            return;
+        };
         entry.kernel = state;
         entry.ended = Some(at);
         entry.seen_ns = now_ns;
@@ -278,9 +411,18 @@ impl Attribution {
 
     fn bury(&mut self, key: ContainerKey, now_ns: u64, out: &mut Vec<Record>) {
         let Some(mut entry) = self.entries.remove(&key) else { return };
+        if self.ended.len() >= ENDED_MAX {
+            // Thousands a second: a late peek may bring one back, which is then seen to be gone.
+            self.ended.clear();
+        }
         self.ended.insert(key, now_ns);
         self.to_forget.push(key);
+        self.to_name.retain(|who| who.key != key);
+        self.threads -= entry.threads.len();
         let at = *entry.ended.get_or_insert(self.wall(now_ns));
+        if !matches!(entry.state, State::Unwanted) {
+            self.retired.add(entry.balance());
+        }
         if let State::Named(container) = &entry.state {
             let container = Arc::clone(container);
             out.extend(entry.account(&container));
@@ -293,7 +435,9 @@ impl Attribution {
     /// One without threads was found by the walk as its last process ended, or the ring had no room for its end.
     pub fn counters(&mut self, key: ContainerKey, state: Option<ContainerState>, now_ns: u64, out: &mut Vec<Record>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
+        let threads = entry.threads.len();
         entry.threads.sweep(now_ns);
+        self.threads -= threads - entry.threads.len();
         let alive = state.is_some_and(|s| s.live_threads > 0);
         if let Some(state) = state {
             entry.kernel = state;
@@ -306,6 +450,9 @@ impl Attribution {
             }
         } else if entry.ended.is_none() && now_ns.saturating_sub(entry.seen_ns) > VANISHED_NS {
             self.totals.ends_inferred += 1;
+            if matches!(entry.state, State::Naming { .. }) {
+                self.settle_bare(key, out);
+            }
             self.bury(key, now_ns, out);
         }
     }
@@ -332,9 +479,7 @@ impl Attribution {
         let naming: HashSet<_> =
             self.entries.iter().filter(|(_, e)| matches!(e.state, State::Naming { .. })).map(|(key, _)| *key).collect();
         for key in naming {
-            let who = self.entries[&key].who.clone();
-            let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), who.cgroup_name.parse().ok(), who.started_at);
-            self.settle(key, &Arc::new(bare), out);
+            self.settle_bare(key, out);
         }
         for entry in self.entries.values_mut() {
             if let State::Named(container) = &entry.state {
@@ -346,13 +491,18 @@ impl Attribution {
 }
 
 impl Entry {
-    /// Its balance, when it changed.
-    fn account(&mut self, container: &Arc<ContainerInfo>) -> Option<Record> {
+    fn balance(&self) -> Balance {
         let delivered = self.threads.delivered;
         // The kernel counts a call as issued when its chunk is submitted; a peek may have brought it before. After the
         // end nothing is pending, so what was not delivered was lost, whatever the kernel's own count says.
         let issued = self.kernel.issued.max(delivered + self.kernel.lost_calls);
         let lost = if self.ended.is_some() { issued - delivered } else { self.kernel.lost_calls };
+        Balance { issued, delivered, lost }
+    }
+
+    /// Its balance, when it changed.
+    fn account(&mut self, container: &Arc<ContainerInfo>) -> Option<Record> {
+        let Balance { issued, delivered, lost } = self.balance();
         let now = (issued, delivered, lost);
         if now == self.sent && self.ended.is_none() {
             return None;
@@ -430,7 +580,7 @@ mod tests {
         a.event(calls(1, &[0, 1], false, true), 4, &mut out);
         a.event(Event::End(life(9), state(3, 0)), 5, &mut out);
         assert_eq!(show(&out), "birth abc, calls 0+[59], calls 1+[0, 1], account 3=3+0, death");
-        assert_eq!((a.len(), a.held_bytes, a.to_forget.as_slice()), (0, 0, [KEY].as_slice()));
+        assert_eq!((a.len(), a.held.bytes, a.to_forget.as_slice()), (0, 0, [KEY].as_slice()));
     }
 
     #[test]
@@ -453,7 +603,7 @@ mod tests {
         a.event(calls(1, &[0], false, true), 4, &mut out);
         a.event(Event::End(life(9), state(2, 0)), 5, &mut out);
         assert_eq!((show(&out), a.to_ignore.as_slice(), a.totals.calls_unselected), (String::new(), [KEY].as_slice(), 2));
-        assert_eq!((a.len(), a.held_bytes), (0, 0));
+        assert_eq!((a.len(), a.held.bytes), (0, 0));
     }
 
     #[test]
@@ -482,6 +632,86 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_vanishes_before_it_is_named_loses_nothing() {
+        let (mut a, mut out) = (attribution(None), Vec::new());
+        a.event(Event::Birth(life(1)), 1, &mut out);
+        a.event(calls(0, &[59], false, false), 2, &mut out);
+        a.counters(KEY, None, 3 + VANISHED_NS, &mut out);
+        assert_eq!(show(&out), "birth abc, calls 0+[59], account 1=1+0, death");
+        assert_eq!((a.held(), a.to_name.len(), a.threads()), (Held::default(), 0, 0));
+    }
+
+    #[test]
+    fn calls_balance_at_every_step() {
+        let (mut a, mut out) = (attribution(Some("namespace=prod")), Vec::new());
+        let check = |a: &Attribution| {
+            let t = a.totals;
+            assert_eq!(t.calls_in, t.calls_out + t.calls_unselected + t.calls_refused + a.held().calls);
+            assert_eq!(a.balance().delivered + t.calls_unfollowed, t.calls_in, "what the kernel delivered is what came in");
+            let threads: usize = a.entries.values().map(|e| e.threads.len()).sum();
+            assert_eq!(a.threads(), threads);
+        };
+        for namespace in ["default", "prod"] {
+            a.event(Event::Birth(life(1)), 1, &mut out);
+            for (n, event) in [calls(0, &[59], true, false), calls(0, &[59, 1], false, false), calls(5, &[2], false, false)]
+                .into_iter()
+                .enumerate()
+            {
+                a.event(event, n as u64, &mut out);
+                check(&a);
+            }
+            a.named(&info(namespace), 3, &mut out);
+            check(&a);
+            a.event(calls(6, &[3], false, false), 4, &mut out);
+            a.counters(KEY, Some(state(9, 3)), 4, &mut out);
+            check(&a);
+            a.event(Event::End(life(9), state(9, 3)), 5, &mut out);
+            check(&a);
+            a.event(calls(7, &[4], false, false), 6, &mut out);
+            check(&a);
+            a.sweep(7 + TOMBSTONE_NS);
+        }
+        assert_eq!((a.totals.calls_out, a.totals.calls_unselected, a.totals.calls_late), (4, 4, 2));
+        assert_eq!(a.balance(), Balance { issued: 3 + 9, delivered: 3 + 4, lost: 5 });
+    }
+
+    #[test]
+    fn containers_are_bounded_and_those_without_room_are_counted() {
+        let (mut a, mut out) = (attribution(None), Vec::new());
+        for key in 0..=CONTAINERS_MAX as u64 {
+            a.event(Event::Birth(Life { container: 1000 + key, ..life(1) }), 1, &mut out);
+        }
+        assert_eq!(
+            (a.len(), a.to_name.len(), a.to_ignore.as_slice()),
+            (CONTAINERS_MAX, CONTAINERS_MAX, [ContainerKey(9192)].as_slice())
+        );
+        a.event(calls(0, &[59, 1], false, false), 2, &mut out);
+        assert_eq!((a.totals.records_refused, a.totals.calls_refused, a.totals.calls_in), (2, 2, 2));
+    }
+
+    #[test]
+    fn threads_are_bounded_and_the_largest_container_pays() {
+        let (mut a, mut out) = (attribution(None), Vec::new());
+        let thread = |container: u64, tid: u32| match calls(0, &[59], false, false) {
+            Event::Calls(calls) => Event::Calls(Calls { container, tid, ..calls }),
+            other => other,
+        };
+        for key in [7, 8] {
+            a.event(Event::Birth(Life { container: key, ..life(1) }), 1, &mut out);
+            a.named(&Arc::new(ContainerInfo { key: ContainerKey(key), ..(*info("default")).clone() }), 1, &mut out);
+        }
+        a.event(thread(8, 1), 1, &mut out);
+        for tid in 0..THREADS_MAX as u32 + 10 {
+            a.event(thread(7, tid), 2, &mut out);
+            out.clear();
+        }
+        assert!(a.threads() <= THREADS_MAX && a.threads() > THREADS_MAX / 2);
+        assert_eq!(a.totals.threads_forgotten, (THREADS_MAX + 11 - a.threads()) as u64);
+        assert_eq!(a.entries[&ContainerKey(8)].threads.len(), 1);
+        assert_eq!((a.totals.calls_in, a.totals.calls_lost), (THREADS_MAX as u64 + 11, 0));
+    }
+
+    #[test]
     fn what_is_held_is_bounded() {
         let (mut a, mut out) = (attribution(None), Vec::new());
         a.event(Event::Birth(life(1)), 1, &mut out);
@@ -492,7 +722,7 @@ mod tests {
             seq += 256;
             assert!(seq < 1 << 24, "never let go");
         }
-        assert_eq!(a.held_bytes, 0);
+        assert_eq!(a.held.bytes, 0);
         assert_eq!(out.iter().map(Record::calls).sum::<u64>(), seq);
         // The names that come after all replace the bare id.
         a.named(&info("default"), 3, &mut out);

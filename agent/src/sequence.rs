@@ -4,7 +4,8 @@
 //! Out: [`Fresh`] calls without repetition, and how many calls are missing before each. Pure: no clock but the caller's.
 //!
 //! Calls of a thread are numbered from 0 by the kernel, so a repetition is recognised by its numbers alone, and
-//! so is a loss. **Invariant:** for each thread, calls delivered + gaps = number after its last delivered call.
+//! so is a loss. **Invariant:** for each thread, calls delivered + gaps = number after its last delivered call; once
+//! threads had to be forgotten, a thread that is not known may be one of them, and no gap is told of its beginning.
 
 use crate::decode::Calls;
 use std::collections::HashMap;
@@ -12,8 +13,8 @@ use std::collections::HashMap;
 /// An ended thread is remembered for this long: a peek of it may still be on its way, nanoseconds.
 const TOMBSTONE_NS: u64 = 2_000_000_000;
 
-/// Threads remembered of one container; beyond it the longest silent is forgotten, and counted.
-const THREADS_MAX: usize = 65_536;
+/// Most memory that a remembered thread takes: an entry of the table, which is at least 7/16 full.
+pub const THREAD_BYTES: usize = (size_of::<(u32, u64)>() + size_of::<Thread>() + 1) * 16 / 7;
 
 /// New calls of one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +56,9 @@ struct Thread {
 impl Sequencer {
     /// Takes a record at time `now_ns` (any clock that only goes forward). `None`: nothing in it is new.
     pub fn accept(&mut self, calls: &mut Calls, now_ns: u64) -> Option<Fresh> {
-        self.make_room(now_ns);
         let id = (calls.tid, calls.born_ns);
-        let thread = self.threads.entry(id).or_insert(Thread { next: 0, seen_ns: now_ns, ended: false });
+        let next = if self.forgotten > 0 { calls.first_seq } else { 0 };
+        let thread = self.threads.entry(id).or_insert(Thread { next, seen_ns: now_ns, ended: false });
         let seen_ns = std::mem::replace(&mut thread.seen_ns, now_ns);
         let mut tokens = std::mem::take(&mut calls.tokens);
         let until = calls.first_seq + tokens.len() as u64;
@@ -92,17 +93,23 @@ impl Sequencer {
         self.threads.retain(|_, t| !t.ended || now_ns.saturating_sub(t.seen_ns) < TOMBSTONE_NS);
     }
 
-    fn make_room(&mut self, now_ns: u64) {
-        if self.threads.len() < THREADS_MAX {
-            return;
-        }
-        self.sweep(now_ns);
-        if self.threads.len() >= THREADS_MAX
-            && let Some(oldest) = self.threads.iter().min_by_key(|(_, t)| t.seen_ns).map(|(id, _)| *id)
-        {
-            self.threads.remove(&oldest);
-            self.forgotten += 1;
-        }
+    /// Forgets the `n` threads that have been silent for longest; returns how many that were.
+    pub fn forget(&mut self, n: usize) -> usize {
+        let before = self.threads.len();
+        let Some(last) = n.min(before).checked_sub(1) else { return 0 };
+        let mut seen: Vec<u64> = self.threads.values().map(|t| t.seen_ns).collect();
+        let (_, bound, _) = seen.select_nth_unstable(last);
+        let bound = *bound;
+        let older = seen.iter().filter(|ns| **ns < bound).count();
+        let mut of_the_bound = n - older;
+        self.threads.retain(|_, t| {
+            let goes = t.seen_ns < bound || (t.seen_ns == bound && of_the_bound > 0);
+            of_the_bound -= usize::from(t.seen_ns == bound && goes);
+            !goes
+        });
+        let gone = before - self.threads.len();
+        self.forgotten += gone as u64;
+        gone
     }
 }
 
@@ -174,6 +181,20 @@ mod tests {
         assert_eq!(after(0, &[1, 2, 3], 40), Some(Some(30)));
         // The next buffer has a time of its own.
         assert_eq!(after(3, &[4], 50), Some(None));
+    }
+
+    #[test]
+    fn the_longest_silent_are_forgotten_and_nothing_is_made_up_of_it() {
+        let mut s = Sequencer::default();
+        let thread = |tid: u32, first_seq: u64| Calls { tid, ..calls(first_seq, &[1, 2], false, false) };
+        for tid in 0..10 {
+            s.accept(&mut thread(tid, 0), 100 - u64::from(tid / 2));
+        }
+        assert_eq!((s.forget(0), s.forget(5), s.len(), s.forgotten), (0, 5, 5, 5));
+        let told = |s: &mut Sequencer, tid| s.accept(&mut thread(tid, 2), 200).map(|f| (f.first_seq, f.gap, f.tokens.len()));
+        assert_eq!(told(&mut s, 9), Some((2, 0, 2)), "forgotten: it goes on where it is");
+        assert_eq!(told(&mut s, 0), Some((2, 0, 2)), "known");
+        assert_eq!((s.missing, s.forget(100), s.len()), (0, 6, 0));
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod build_ebpf;
 mod codegen;
 mod demo;
 mod experiment;
+mod fuzz;
 mod image;
 mod interrupt;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod undo;
 mod vm;
@@ -34,10 +36,14 @@ enum Command {
     Demo(demo::Args),
     /// Run every check and test, end to end
     Test(test::Args),
+    /// Read what others write, made up by a fuzzer
+    Fuzz(fuzz::Args),
     /// Check the agent on other kernels, in a virtual machine
     Vm(vm::Args),
     /// Measure what the agent costs
     Bench(bench::Args),
+    /// Let containers come and go for long, and see that nothing grows
+    Soak(soak::Args),
     /// Make the tables of detection figures again
     Experiment(experiment::Args),
     /// Pack agent and scorer as OCI images, offline
@@ -52,8 +58,10 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Experiment(args) => experiment::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Codegen(args) => codegen::run(&args),

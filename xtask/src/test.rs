@@ -6,10 +6,10 @@
 //! All steps build the same packages with the same features, so that nothing is compiled twice.
 
 use crate::{
-    build_ebpf, codegen,
+    build_ebpf, codegen, fuzz,
     setup::{self, Part},
     shell::{self, Exit},
-    vm,
+    soak, vm,
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -46,6 +46,8 @@ enum Step {
     Doc,
     E2e,
     Kernels,
+    Fuzz,
+    Soak,
 }
 
 impl Step {
@@ -63,6 +65,8 @@ impl Step {
             Self::Doctest => "examples in the documentation",
             Self::Doc => "the documentation builds without warnings",
             Self::E2e => "end-to-end tests with real containers",
+            Self::Fuzz => "what others write, made up by a fuzzer, for ten seconds each",
+            Self::Soak => "containers come and go for five minutes, and nothing grows",
             Self::Kernels => "the agent on other kernels, in a virtual machine",
         }
     }
@@ -87,6 +91,8 @@ impl Step {
             Self::Doc => shell::run(build("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
             Self::E2e => return nextest("package(surprisal-e2e)"),
             Self::Kernels => vm::check_all()?,
+            Self::Fuzz => fuzz::briefly(10)?,
+            Self::Soak => soak::check()?,
         }
         Ok(Outcome::Passed)
     }

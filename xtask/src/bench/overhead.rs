@@ -161,19 +161,13 @@ fn build(no_build: bool) -> Result<Programs> {
         // Apart from the benches: they want other features of what the agent stands on.
         shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "surprisal-agent"]))?;
     }
+    let examples = ["--example", "attach", "--example", "sink"];
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "surprisal-agent", "--bench", "attach", "--bench", "sink"]);
-    let messages = shell::output(cargo.args(["--message-format", "json-render-diagnostics"]))?;
-    let executable = |name: &str| -> Result<PathBuf> {
-        let mut found = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let message = found.find(|m| m["target"]["name"] == name && m["executable"].is_string());
-        let path =
-            message.as_ref().and_then(|m| m["executable"].as_str()).with_context(|| format!("cargo did not build {name}"))?;
-        Ok(path.into())
-    };
-    let agent = crate::target().join("release/surprisal-agent");
+    shell::run(cargo.args(["build", "--release", "--locked", "--package", "surprisal-agent"]).args(examples))?;
+    let release = crate::target().join("release");
+    let agent = release.join("surprisal-agent");
     ensure!(agent.is_file(), "there is no {}", agent.display());
-    Ok(Programs { agent, attach: executable("attach")?, sink: executable("sink")? })
+    Ok(Programs { agent, attach: release.join("examples/attach"), sink: release.join("examples/sink") })
 }
 
 fn load_average() -> f64 {

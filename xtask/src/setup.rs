@@ -42,6 +42,8 @@ pub(crate) enum Part {
     Kubernetes,
     /// qemu, to run other kernels
     Vm,
+    /// A C++ compiler, for the fuzzer
+    Fuzz,
     /// cargo-nextest and cargo-deny
     Tools,
     /// Load generators and peers for `bench overhead`; only when it is named
@@ -50,7 +52,8 @@ pub(crate) enum Part {
 
 impl Part {
     /// Everything that building and testing needs.
-    pub(crate) const ALL: [Self; 6] = [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Vm, Self::Tools];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Vm, Self::Fuzz, Self::Tools];
 }
 
 const CONTAINERS: [Need; 10] = [
@@ -101,6 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Kubernetes => {
                 println!("kubernetes: {}, {}", place("etcd")?.display(), kubernetes_validate(KUBERNETES_VALIDATE[0])?.display());
             }
+            Part::Fuzz => println!("fuzz: {}", place("g++")?.display()),
             Part::Vm => println!("vm: {}", place("qemu-system-x86_64")?.display()),
             Part::Tools => println!("tools: {}, {}", nextest()?.display(), deny()?.display()),
             Part::Bench => println!("bench: {}, {}", place("wrk")?.display(), auditd()?.display()),
@@ -119,6 +123,7 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
             Part::Kubernetes => packages::ensure(&KUBERNETES)
                 .and_then(|()| KUBERNETES_VALIDATE.into_iter().try_for_each(ensure_kubernetes_validate)),
             Part::Vm => packages::ensure(&VM),
+            Part::Fuzz => packages::ensure(&[Need { file: "g++", package: "g++" }]),
             Part::Tools => ensure_tools(),
             Part::Bench => packages::ensure(&packages::BENCH).and_then(|()| ensure_auditd()),
         }

@@ -85,14 +85,13 @@ pub(crate) fn check_all() -> Result<()> {
 
 fn check(wanted: &[Series], json: Option<&Path>) -> Result<()> {
     let qemu = shell::find("qemu-system-x86_64").context("no qemu-system-x86_64; `cargo xtask setup vm` installs it")?;
-    let work = tempfile::Builder::new().prefix("surprisal-vm.").tempdir()?;
-    let archive = work.path().join("initramfs");
+    // Archive and consoles stay, for a look when something is wrong.
+    let archive = super::target().join("vm-initramfs");
     let debug = super::target().join("debug");
     initramfs::write(&archive, &debug.join("vm-init"), &debug.join("surprisal-agent"))?;
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for series in wanted {
         let started = Instant::now();
-        // The console stays when something is wrong with it.
         let log = super::target().join(format!("vm-{}.log", series.name()));
         let outcome = kernel(*series).and_then(|kernel| vm::boot(&qemu, &kernel, &archive, &log, LIMIT));
         let seconds = started.elapsed().as_secs_f64();

@@ -20,6 +20,10 @@ use std::{
 
 /// What comes before the report, on a line of its own.
 pub const MARK: &str = "SURPRISAL-VM-REPORT ";
+/// The first line of the first process.
+pub const STARTED: &str = "vm-init: started";
+/// A kernel that has not started its first process by then has hung; under software emulation that happens now and then.
+const START: Duration = Duration::from_secs(90);
 /// Lines of the console that an error shows.
 const TAIL: usize = 40;
 
@@ -77,11 +81,26 @@ impl Report {
     }
 }
 
-/// Boots `kernel` with `initramfs` and waits for the report; the console goes to `log`.
+/// Boots `kernel` with `initramfs` and waits for the report; the console goes to `log`. A kernel that hangs before it has started
+/// anything is booted once more, which is said.
 ///
 /// # Errors
 /// With the console's tail: it did not end within `limit`, or ended without a report.
 pub fn boot(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, limit: Duration) -> Result<Report> {
+    let first = boot_once(qemu, kernel, initramfs, log, START, limit);
+    if first.is_err() && !has_started(log) {
+        println!("vm: {} has hung before its first process; once more", kernel.display());
+        return boot_once(qemu, kernel, initramfs, log, limit, limit);
+    }
+    first
+}
+
+fn has_started(log: &Path) -> bool {
+    fs::read(log).is_ok_and(|text| String::from_utf8_lossy(&text).contains(STARTED))
+}
+
+/// Ends the machine when there is no first process within `start`, or no end within `limit`.
+fn boot_once(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, start: Duration, limit: Duration) -> Result<Report> {
     let out = fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
     let mut command = Command::new(qemu);
     command.args(["-machine", "q35", "-m", "1024", "-smp", "2", "-accel", "tcg,thread=multi"]);
@@ -90,12 +109,12 @@ pub fn boot(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, limit: Dur
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs).args(["-append", "console=ttyS0 panic=-1 quiet"]);
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     let mut child = command.spawn().with_context(|| format!("starting {}", qemu.display()))?;
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() > deadline {
+        if begun.elapsed() > limit || begun.elapsed() > start && !has_started(log) {
             child.kill()?;
             child.wait()?;
             break None;
@@ -106,7 +125,7 @@ pub fn boot(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, limit: Dur
     match Report::parse(&console) {
         Ok(report) => Ok(report),
         Err(error) => {
-            let how = status.map_or_else(|| format!("was ended after {} s", limit.as_secs()), |s| format!("ended with {s}"));
+            let how = status.map_or_else(|| format!("was ended after {} s", begun.elapsed().as_secs()), |s| format!("ended with {s}"));
             let lines: Vec<_> = console.lines().collect();
             let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
             bail!("{error}: the virtual machine {how}; the end of its console ({}):\n{tail}", log.display())

@@ -90,7 +90,7 @@ impl Step {
             Self::Doctest => return doctest(),
             Self::Doc => shell::run(build("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
             Self::E2e => return nextest("package(surprisal-e2e)"),
-            Self::Kernels => vm::check_all()?,
+            Self::Kernels => vm::check_some()?,
             Self::Fuzz => fuzz::briefly(10)?,
             Self::Soak => soak::check()?,
         }

@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -63,7 +64,7 @@ impl Series {
 }
 
 /// A boot takes half a minute on a quiet machine; in this time it hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&[Part::Bpf, Part::Containers, Part::Vm])?;
@@ -77,10 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     check(wanted, args.json.as_deref())
 }
 
-/// All kernels, with programs that are built already: a step of `xtask test`.
-pub(crate) fn check_all() -> Result<()> {
+/// The oldest kernel and Debian 12's, with programs that are built already: a step of `xtask test`.
+pub(crate) fn check_some() -> Result<()> {
     setup::ensure(&[Part::Vm])?;
-    check(<Series as clap::ValueEnum>::value_variants(), None)
+    check(&[Series::V5_10, Series::V6_1], None)
 }
 
 fn check(wanted: &[Series], json: Option<&Path>) -> Result<()> {
@@ -127,7 +128,7 @@ fn table(report: &Report, seconds: f64) -> String {
     let mut text = format!("kernel {} (cgroup {}, {seconds:.0} s): auto is {}", report.release, report.cgroups, report.auto);
     for check in &report.checks {
         let outcome = check.failure.as_deref().map_or("held".to_owned(), |why| format!("FAILED: {why}"));
-        text.push_str(&format!("\n  --capture {:<5} {:<13} {outcome}", check.capture, check.name));
+        let _infallible = write!(text, "\n  --capture {:<5} {:<13} {outcome}", check.capture, check.name);
     }
     text
 }

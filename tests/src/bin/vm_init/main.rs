@@ -14,7 +14,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
-use surprisal_e2e::vm::{Check, Report};
+use surprisal_e2e::vm::{Check, Report, STARTED};
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         eprintln!("vm-init is the first process of a virtual machine: see `cargo xtask vm`");
         return ExitCode::from(2);
     }
+    println!("\n{STARTED}");
     match start() {
         Ok(report) => println!("\n{}", report.line()),
         Err(error) => println!("\nvm-init: {error:#}"),

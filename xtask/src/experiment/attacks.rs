@@ -10,6 +10,7 @@ mod rate;
 
 use crate::{
     build_ebpf,
+    interrupt::Interrupt,
     setup::{self, Part},
     shell::{self, Exit, NO_RIGHTS},
 };
@@ -20,10 +21,6 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -93,26 +90,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         fs::write(path, format!("{figures:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Ctrl-C and SIGTERM: it ends early, and cleans up.
-struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    fn catch() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
-        }
-        Ok(Self(flag))
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) {
-            return Err(Exit::new(130, "interrupted; everything that was started is ended").into());
-        }
-        Ok(())
-    }
 }
 
 fn full_name(scenario: &Scenario) -> String {

@@ -15,8 +15,8 @@ use surprisal_e2e::{Containerd, Run, images::Archive};
 
 /// Workloads that the containers are replicas of.
 const WORKLOADS: [&str; 4] = ["shop", "blog", "search", "mail"];
-/// Processes and threads come and go too; it ends by itself.
-const LIFE: &str = "while :; do workload calls 2000 1 2; cat /proc/self/stat >/dev/null; usleep 20000; done";
+/// Processes and threads come and go too, until the first process ends, and with it the rest.
+const LIFE: &str = "while :; do workload calls 2000 1 2; cat /proc/self/stat >/dev/null; usleep 20000; done & sleep $0";
 /// A container that has to end gets this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -101,7 +101,7 @@ impl Drop for Churn {
 fn live(containerd: &Containerd, image: &Archive, shared: &Shared) -> Result<()> {
     let number = shared.born.fetch_add(1, Ordering::Relaxed);
     let (workload, seconds) = (WORKLOADS[number as usize % WORKLOADS.len()], (1 + number % 3).to_string());
-    let command = ["timeout", "-s", "KILL", &seconds, "sh", "-c", LIFE];
+    let command = ["sh", "-c", LIFE, &seconds];
     let run = Run::new(&format!("soak-{number}"), image, &command)
         .annotation("io.kubernetes.cri.container-type", "container")
         .annotation("io.kubernetes.cri.container-name", "main")

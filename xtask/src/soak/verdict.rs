@@ -16,7 +16,7 @@ const WARM_UP: f64 = 0.2;
 const RSS_SHARE: f64 = 0.10;
 const RSS_MB: f64 = 2.0;
 /// And for each more container that the scorer shows, MB; it forgets them after five minutes.
-const KEPT_MB: f64 = 0.032;
+const KEPT_MB: f64 = 0.01;
 /// What descriptors may grow by: a file that is just being read.
 const DESCRIPTORS: u64 = 3;
 

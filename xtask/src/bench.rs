@@ -3,6 +3,7 @@
 //! In: what to measure. Out: a table on stdout and, with `--json`, the same figures in a file. Never: passes or fails;
 //! a shared machine's clock proves nothing.
 
+mod fleet;
 pub(crate) mod overhead;
 
 use crate::{
@@ -49,6 +50,8 @@ enum What {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         rounds: Option<u32>,
     },
+    /// What one scorer does for a thousand agents with 30 containers each
+    Fleet(fleet::Args),
     /// Throughput of redis, nginx and MariaDB under the agent and under its peers; needs root
     Overhead(overhead::Args),
     /// Memory of an agent that follows containers which all make calls; needs root
@@ -66,8 +69,11 @@ enum What {
 const SETTLE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let What::Overhead(args) = &args.what {
-        return overhead::run(args);
+    match &args.what {
+        What::Overhead(args) => return overhead::run(args),
+        // Neither root nor eBPF.
+        What::Fleet(args) => return fleet::run(args),
+        _ => {}
     }
     setup::ensure(&[Part::Bpf])?;
     build_ebpf::build()?;
@@ -75,6 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Capture { json, hash, rounds } => micro("capture", json.as_deref(), *hash, *rounds),
         What::Hooks { json, rounds } => micro("hooks", json.as_deref(), false, *rounds),
         What::Overhead(args) => overhead::run(args),
+        What::Fleet(args) => fleet::run(args),
         What::Memory { json, containers } => memory(json.as_deref(), *containers),
     }
 }

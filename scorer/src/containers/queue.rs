@@ -14,8 +14,8 @@ use super::{Job, Key};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// A window that has waited longer is dropped when its turn comes.
-pub const LATE: Duration = Duration::from_secs(5);
+/// A window that has waited longer is dropped when its turn comes: a verdict is promised within 3 s.
+pub const LATE: Duration = Duration::from_secs(3);
 /// Bytes that a waiting window takes, at most: a full window with its context, whose it is, and its place here.
 pub const WINDOW_BYTES: usize = 768;
 /// One container's share of the free places.

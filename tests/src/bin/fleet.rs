@@ -1,10 +1,10 @@
 //! `fleet`: a thousand agents against a scorer that runs, and what it made of them.
 //!
-//! In: a recording, a scorer's addresses and process id. Out: JSON on stdout, progress on stderr. Never: a judgement.
+//! In: a recording, a scorer's addresses and process id. Out: JSON in a file, progress on stderr. Never: a judgement.
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
-use std::{env, path::PathBuf, process::ExitCode, thread, time::Duration};
+use serde_json::json;
+use std::{env, fs, path::PathBuf, process::ExitCode, thread, time::Duration};
 use surprisal_e2e::fleet::{
     Fleet, Plan,
     measure::{self, ByContainer, Metrics},
@@ -12,7 +12,8 @@ use surprisal_e2e::fleet::{
 };
 use tokio::time::Instant;
 
-const USAGE: &str = "usage: fleet RECORDING SCORER_URL ADMIN_ADDRESS SCORER_PID AGENTS CONTAINERS RATE SECONDS FLUSH_MS STEP…";
+const USAGE: &str =
+    "usage: fleet JSON RECORDING SCORER_URL ADMIN_ADDRESS SCORER_PID AGENTS CONTAINERS RATE SECONDS FLUSH_MS STEP…";
 /// Scripts that agents share.
 const VARIANTS: usize = 16;
 /// What is under way has this long to arrive and to be judged.
@@ -21,10 +22,7 @@ const GRACE: Duration = Duration::from_secs(7);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {
-        Ok(report) => {
-            println!("{report:#}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fleet: {error:#}");
             ExitCode::FAILURE
@@ -33,6 +31,7 @@ async fn main() -> ExitCode {
 }
 
 struct Args {
+    json: PathBuf,
     recording: PathBuf,
     url: String,
     admin: String,
@@ -42,7 +41,7 @@ struct Args {
 
 fn args() -> Result<Args> {
     let args: Vec<_> = env::args().skip(1).collect();
-    let [recording, url, admin, pid, agents, containers, rate, seconds, flush, steps @ ..] = args.as_slice() else {
+    let [json, recording, url, admin, pid, agents, containers, rate, seconds, flush, steps @ ..] = args.as_slice() else {
         bail!(USAGE)
     };
     let plan = Plan {
@@ -53,11 +52,18 @@ fn args() -> Result<Args> {
         step: Duration::from_secs(seconds.parse().context(USAGE)?),
         flush: Duration::from_millis(flush.parse().context(USAGE)?),
     };
-    Ok(Args { recording: recording.into(), url: url.clone(), admin: admin.clone(), pid: pid.parse().context(USAGE)?, plan })
+    Ok(Args {
+        json: json.into(),
+        recording: recording.into(),
+        url: url.clone(),
+        admin: admin.clone(),
+        pid: pid.parse().context(USAGE)?,
+        plan,
+    })
 }
 
-async fn run() -> Result<Value> {
-    let Args { recording, url, admin, pid, plan } = args()?;
+async fn run() -> Result<()> {
+    let Args { json: out, recording, url, admin, pid, plan } = args()?;
     let recorded = Recorded::read(&recording)?;
     let variants = VARIANTS.min(plan.agents);
     let scripts = (0..variants).map(|n| script(&recorded, &plan, n, variants)).collect::<Result<Vec<_>>>()?;
@@ -119,7 +125,7 @@ async fn run() -> Result<Value> {
     }
     let containers = (plan.agents * plan.containers) as u64;
     let rss_end = measure::resident_bytes(pid)?;
-    Ok(json!({
+    let report = json!({
         "workload": recorded.workload,
         "recorded_calls": recorded.threads.iter().map(|(_, t)| t.len()).sum::<usize>(),
         "calls_per_s_of_a_container_at_1x": plan.rate,
@@ -132,7 +138,8 @@ async fn run() -> Result<Value> {
         "bytes_per_agent_and_its_containers": (rss_connected.saturating_sub(rss_before)) / plan.agents.max(1) as u64,
         "bytes_per_container": (rss_end.saturating_sub(rss_before)) / containers.max(1),
         "steps": steps,
-    }))
+    });
+    fs::write(&out, format!("{report:#}\n")).with_context(|| format!("writing {}", out.display()))
 }
 
 /// Waits until nothing waits for the model any more and two looks agree, at most until `deadline`.

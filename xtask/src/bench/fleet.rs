@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
+    fmt::Write as _,
     fs::{self, File},
     net::TcpStream,
     path::{Path, PathBuf},
@@ -54,9 +55,9 @@ pub(crate) struct Args {
 }
 
 /// Starting, training and connecting, at most.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 /// What a step may take besides its own time, at most.
-const SLACK: Duration = Duration::from_secs(120);
+const SLACK: Duration = Duration::from_mins(2);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.rate > 0.0 && args.rate <= 1e6, "--rate {}: more than 0 and at most 1000000", args.rate);
@@ -181,7 +182,7 @@ fn table(report: &Value) -> String {
         cells.extend(["containers_shed", "lost"].map(|key| step[key].to_string()));
         cells.extend(["rss_mb", "scorer_cpu_s", "simulator_cpu_s", "elapsed_s"].map(|key| number(&step[key])));
         cells.push(step["bytes_per_call"].to_string());
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text
 }

@@ -1,8 +1,8 @@
-//! `/metrics`, `/livez` and `/readyz`, for those who watch this agent.
+//! `/metrics`, `/status`, `/livez` and `/readyz`, for those who watch this agent.
 //!
-//! In: HTTP requests. Out: figures, and whether it lives and captures. Never: changes anything.
+//! In: HTTP requests. Out: figures, the line's balance, and whether it lives and captures. Never: changes anything.
 
-use crate::metrics;
+use crate::{metrics, status::Sources};
 use axum::{
     Router,
     extract::State,
@@ -22,15 +22,17 @@ use tracing::error;
 struct Shown {
     registry: Arc<Registry>,
     ready: Arc<AtomicBool>,
+    status: Arc<Sources>,
 }
 
 /// Serves until it is dropped. `ready`: calls are being captured.
-pub async fn serve(listener: TcpListener, registry: Arc<Registry>, ready: Arc<AtomicBool>) {
+pub async fn serve(listener: TcpListener, registry: Arc<Registry>, ready: Arc<AtomicBool>, status: Arc<Sources>) {
     let router = Router::new()
         .route("/metrics", get(figures))
+        .route("/status", get(balance))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readiness))
-        .with_state(Shown { registry, ready });
+        .with_state(Shown { registry, ready, status });
     if let Err(error) = axum::serve(listener, router).await {
         error!(cause = %error, "metrics are not served any more");
     }
@@ -43,6 +45,10 @@ async fn figures(State(shown): State<Shown>) -> Response {
     }
 }
 
+async fn balance(State(shown): State<Shown>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], format!("{:#}\n", shown.status.json())).into_response()
+}
+
 async fn readiness(State(shown): State<Shown>) -> Response {
     if shown.ready.load(Ordering::Relaxed) {
         return "ok\n".into_response();
@@ -53,6 +59,7 @@ async fn readiness(State(shown): State<Shown>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{capture::stats::Shared, status::ask::ask};
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -73,13 +80,23 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let ready = Arc::new(AtomicBool::new(false));
-        let serving = tokio::spawn(serve(listener, Arc::new(metrics::registry()), ready.clone()));
+        let sources = Sources {
+            node: "n".into(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            ring_bytes: 4096,
+            capture: Shared::default(),
+            uplink: None,
+            jsonl: None,
+        };
+        let serving = tokio::spawn(serve(listener, Arc::new(metrics::registry()), ready.clone(), Arc::new(sources)));
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         ready.store(true, Ordering::Relaxed);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let figures = get(address, "/metrics").await;
         assert!(figures.contains(metrics::CONTENT_TYPE) && figures.contains("surprisal_agent_build_info"), "{figures}");
+        let answer = tokio::task::spawn_blocking(move || ask(address)).await.expect("no panic").expect("an answer");
+        assert!(answer.table().contains("kernel buffer") && answer.json().contains("\"ring_bytes\": 4096"), "{answer:?}");
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
         serving.abort();
     }

@@ -13,8 +13,10 @@ use crate::{
     config::Config,
     exit, jsonl, metrics,
     procfs::Membership,
+    status::Sources,
     uplink,
 };
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use std::{
     net::SocketAddr,
@@ -106,13 +108,15 @@ pub fn run(config: &Config, job: Job) -> Result<(), Error> {
 async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     // First of all: told to stop while it starts, it stops in order all the same.
     let signals = Signals::listen().map_err(Error::Start)?;
+    let started_at = Timestamp::now();
     let mut registry = metrics::registry();
     // Before the kernel is touched: a bad path or address is told at once.
-    let (sinks, client) = sinks(config, &job, &mut registry)?;
+    let Sinks { all: sinks, client, uplink, jsonl } = sinks(config, &job, &mut registry)?;
     let kernel = Kernel::load(&bpf::Options {
         ring_bytes: config.ring_bytes,
         capture: config.capture.into(),
         process_only: config.membership == Membership::Process,
+        stats: config.bpf_stats,
         ..bpf::Options::default()
     })
     .map_err(Error::Load)?;
@@ -123,7 +127,9 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     capture.stats().register(&mut registry);
     let ready = Arc::new(AtomicBool::new(true));
     let cancel = CancellationToken::new();
-    let admin = admin(config, registry, &ready).await?;
+    let sources =
+        Sources { node: config.node.clone(), started_at, ring_bytes: config.ring_bytes, capture: capture.stats(), uplink, jsonl };
+    let admin = admin(config, registry, &ready, sources).await?;
     info!(node = config.node, ?method, "capturing");
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -160,30 +166,46 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     Ok(result?)
 }
 
-type Sinks = (Vec<Box<dyn Sink>>, Option<uplink::Client>);
-
-fn sinks(config: &Config, job: &Job, registry: &mut Registry) -> Result<Sinks, Error> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if let Job::Record { output, label, .. } = job {
-        sinks.push(Box::new(jsonl::Recording::create(output, &config.node, label.as_deref())?));
-        return Ok((sinks, None));
-    }
-    if let Some(file) = &config.jsonl {
-        sinks.push(Box::new(jsonl::Rotating::create(file.clone(), &config.node, registry)?));
-    }
-    let Some(options) = &config.uplink else { return Ok((sinks, None)) };
-    let (sender, client) = uplink::uplink(options.clone(), registry)?;
-    sinks.push(Box::new(sender));
-    Ok((sinks, Some(client)))
+/// Where records go, and what `status` looks at.
+struct Sinks {
+    all: Vec<Box<dyn Sink>>,
+    client: Option<uplink::Client>,
+    uplink: Option<uplink::View>,
+    jsonl: Option<jsonl::View>,
 }
 
-async fn admin(config: &Config, registry: Registry, ready: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>, Error> {
+fn sinks(config: &Config, job: &Job, registry: &mut Registry) -> Result<Sinks, Error> {
+    let mut out = Sinks { all: Vec::new(), client: None, uplink: None, jsonl: None };
+    if let Job::Record { output, label, .. } = job {
+        out.all.push(Box::new(jsonl::Recording::create(output, &config.node, label.as_deref())?));
+        return Ok(out);
+    }
+    if let Some(file) = &config.jsonl {
+        let file = jsonl::Rotating::create(file.clone(), &config.node, registry)?;
+        out.jsonl = Some(file.view());
+        out.all.push(Box::new(file));
+    }
+    if let Some(options) = &config.uplink {
+        let (sender, client) = uplink::uplink(options.clone(), registry)?;
+        out.uplink = Some(sender.view());
+        out.all.push(Box::new(sender));
+        out.client = Some(client);
+    }
+    Ok(out)
+}
+
+async fn admin(
+    config: &Config,
+    registry: Registry,
+    ready: &Arc<AtomicBool>,
+    status: Sources,
+) -> Result<Option<JoinHandle<()>>, Error> {
     let Some(address) = config.admin else { return Ok(None) };
     let failed = |source| Error::Admin { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     info!(address = %bound, "admin endpoint");
-    Ok(Some(tokio::spawn(admin::serve(listener, Arc::new(registry), Arc::clone(ready)))))
+    Ok(Some(tokio::spawn(admin::serve(listener, Arc::new(registry), Arc::clone(ready), Arc::new(status)))))
 }
 
 /// Orders to stop.

@@ -7,4 +7,4 @@ pub mod btf;
 pub mod loader;
 pub mod seeding;
 
-pub use loader::{Capture, Kernel, LoadError, Options};
+pub use loader::{Capture, Kernel, LoadError, Options, PROGRAMS, Runs};

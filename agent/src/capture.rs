@@ -257,6 +257,9 @@ impl Capture {
 
     fn publish(&mut self) {
         self.now.attribution = self.attribution.totals;
+        self.now.balance = self.attribution.balance();
+        self.now.held = self.attribution.held();
+        self.now.runs = self.kernel.runs();
         self.now.containers = self.attribution.len();
         self.now.threads = self.attribution.threads();
         self.stats.publish(self.now);

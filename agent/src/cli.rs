@@ -26,6 +26,7 @@ Exit codes:
   1   something failed while running
   2   bad command line
   64  bad configuration
+  65  what answers `status` is no agent of this version
   69  a service that is needed cannot be reached
   77  rights are missing: needs CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE
   78  this kernel or host cannot do it: `surprisal-agent probe` says why";
@@ -39,6 +40,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Say what this kernel and host offer, and what would be used
     Probe(ProbeArgs),
+    /// Ask a running agent for its balance: what came into each hop, what was dropped and why, what is there
+    Status(StatusArgs),
 }
 
 /// How to capture: the same for `run` and `record`.
@@ -66,7 +69,7 @@ pub struct CaptureArgs {
     /// What tells containers apart [default: auto] [env: SURPRISAL_MEMBERSHIP]
     #[arg(long, value_name = "METHOD")]
     pub membership: Option<Membership>,
-    /// Serve /metrics, /livez and /readyz here [default: not] [env: SURPRISAL_ADMIN]
+    /// Serve /metrics, /status, /livez and /readyz here [default: not] [env: SURPRISAL_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 }
@@ -127,6 +130,17 @@ pub struct ProbeArgs {
     pub output: Output,
 }
 
+/// `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Where the agent serves /status: what `run` was given as --admin [default: 127.0.0.1:7677] [env: SURPRISAL_ADMIN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
+    /// How to say it
+    #[arg(long, short, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    pub output: Output,
+}
+
 /// How an answer looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -168,7 +182,7 @@ mod tests {
 
     #[test]
     fn help_says_what_it_says() {
-        for command in ["", "run", "record", "probe"] {
+        for command in ["", "run", "record", "probe", "status"] {
             insta::assert_snapshot!(format!("help_{command}"), help(command));
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     cli::{CaptureArgs, LogFormat, RecordArgs, RunArgs},
     container::{Rule, Selection},
     procfs::Membership,
+    status::ask::DEFAULT_ADMIN,
     uplink,
 };
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ pub const KEYS: [Key; 17] = [
         "SURPRISAL_JSONL_KEEP_FILES",
         "Older files kept beside it, as FILE.1 (newest) to FILE.N, 0 to 1000.",
     ),
-    key("admin", "listen", "SURPRISAL_ADMIN", "Serve /metrics, /livez and /readyz at this ADDRESS:PORT. Empty: not."),
+    key("admin", "listen", "SURPRISAL_ADMIN", "Serve /metrics, /status, /livez and /readyz at this ADDRESS:PORT. Empty: not."),
     key("log", "format", "SURPRISAL_LOG_FORMAT", "How log lines on standard error look: text or json. RUST_LOG says which."),
 ];
 
@@ -395,6 +396,19 @@ impl Layer {
     }
 }
 
+/// Where `status` looks for an agent: the flag, the environment, the default.
+pub fn admin_of(flag: Option<SocketAddr>, env: &impl Environment) -> Result<SocketAddr, Error> {
+    const NAME: &str = "SURPRISAL_ADMIN";
+    match (flag, env.get(NAME)) {
+        (Some(address), _) => Ok(address),
+        (None, None) => Ok(DEFAULT_ADMIN),
+        (None, Some(value)) => match value.parse() {
+            Ok(address) => Ok(address),
+            Err(_not_one) => Err(Error::Env { name: NAME, value, reason: "is not ADDRESS:PORT".to_owned() }),
+        },
+    }
+}
+
 impl Config {
     /// Puts everything together. `hostname` is used where nothing names the node.
     pub fn load(flags: Flags<'_>, env: &impl Environment, hostname: &str) -> Result<Self, Error> {
@@ -578,7 +592,7 @@ mod tests {
         let (run, record) = match &cli.command {
             Command::Run(run) => (Some(run), None),
             Command::Record(record) => (None, Some(record)),
-            Command::Probe(_) => (None, None),
+            Command::Probe(_) | Command::Status(_) => (None, None),
         };
         Config::load(Flags { run, record, log_format: cli.log_format }, &env, "host")
     }
@@ -657,6 +671,20 @@ mod tests {
         assert_eq!((config.uplink.map(|u| u.byte_budget), config.bpf_stats), (Some(0), true));
         let record = load(&["record", "--output", "x", "--node", "n"], &[]).expect("good");
         assert_eq!(record.node, "n");
+    }
+
+    #[test]
+    fn where_status_asks() {
+        let of = |flag: Option<&str>, env: &[(&'static str, &'static str)]| {
+            let env: HashMap<_, _> = env.iter().copied().collect();
+            admin_of(flag.map(|f| f.parse().expect("an address")), &env).map(|a| a.to_string())
+        };
+        let env = [("SURPRISAL_ADMIN", "0.0.0.0:9")];
+        assert_eq!(of(None, &[]).expect("the default"), "127.0.0.1:7677");
+        assert_eq!(of(None, &env).expect("the environment's"), "0.0.0.0:9");
+        assert_eq!(of(Some("[::1]:7"), &env).expect("the flag's"), "[::1]:7");
+        let error = of(None, &[("SURPRISAL_ADMIN", "here")]).expect_err("no address");
+        assert_eq!(error.to_string(), "SURPRISAL_ADMIN=\"here\": is not ADDRESS:PORT");
     }
 
     #[test]

@@ -169,6 +169,8 @@ pub struct Rotating {
     known: Known,
     /// When a new file may be tried for again, after a failure.
     retry_at: Option<Instant>,
+    /// Calls in the file's buffer: whether they can be written is not known yet.
+    buffered: u64,
     metrics: Metrics,
 }
 
@@ -177,9 +179,15 @@ impl Rotating {
     /// is possible: then the path is wrong, not the disk full.
     pub fn create(options: JsonLines, node: &str, registry: &mut Registry) -> Result<Self, Error> {
         let metrics = Metrics::register(registry);
-        let mut this = Self { options, node: node.to_owned(), open: None, known: Known::default(), retry_at: None, metrics };
+        let mut this =
+            Self { options, node: node.to_owned(), open: None, known: Known::default(), retry_at: None, buffered: 0, metrics };
         this.begin()?;
         Ok(this)
+    }
+
+    /// What `status` shows.
+    pub fn view(&self) -> View {
+        View(self.metrics.clone())
     }
 
     /// Moves the files on and begins a new one, with the containers known so far.
@@ -201,6 +209,7 @@ impl Rotating {
             && let Some(open) = self.open.take()
         {
             open.finish()?;
+            self.wrote();
         }
         if self.open.is_none() {
             self.begin()?;
@@ -209,8 +218,14 @@ impl Rotating {
         lines.iter().try_for_each(|line| open.write(line))
     }
 
+    /// The buffer is in the file.
+    fn wrote(&mut self) {
+        self.metrics.written.inc_by(std::mem::take(&mut self.buffered));
+    }
+
     /// Said once an outage; the metrics tell the rest.
     fn failed(&mut self, error: &Error) {
+        self.metrics.dropped.get_or_create(&WRITE_FAILED).inc_by(std::mem::take(&mut self.buffered));
         // What is there has no end line and may end within a line: readers see that it is cut short.
         self.open = None;
         if self.retry_at.is_none() {
@@ -235,7 +250,7 @@ impl Sink for Rotating {
         }
         match self.write(&lines) {
             Ok(()) => {
-                self.metrics.written.inc_by(calls);
+                self.buffered += calls;
                 if self.retry_at.take().is_some() {
                     info!(path = %self.options.path.display(), "writing again, into a new file");
                 }
@@ -249,15 +264,19 @@ impl Sink for Rotating {
     }
 
     fn idle(&mut self) -> Result<(), SinkError> {
-        if let Some(Err(error)) = self.open.as_mut().map(Open::flush) {
-            self.failed(&error);
+        match self.open.as_mut().map(Open::flush) {
+            Some(Err(error)) => self.failed(&error),
+            Some(Ok(())) => self.wrote(),
+            None => {}
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        if let Some(Err(error)) = self.open.take().map(Open::finish) {
-            self.failed(&error);
+        match self.open.take().map(Open::finish) {
+            Some(Err(error)) => self.failed(&error),
+            Some(Ok(())) => self.wrote(),
+            None => {}
         }
         Ok(())
     }
@@ -282,11 +301,24 @@ fn shift(path: &Path, keep: u32) -> io::Result<()> {
     (0..keep).rev().try_for_each(|n| allowed(fs::rename(numbered(n), numbered(n + 1))))
 }
 
+/// This stage's balance, for `status`; shared with the sink.
+#[derive(Clone, Debug)]
+pub struct View(Metrics);
+
+impl View {
+    /// Calls in, written, and dropped because a write failed.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        // Out before in, so that what is held is never less than nothing.
+        let (out, dropped) = (self.0.written.get(), self.0.dropped.get_or_create(&WRITE_FAILED).get());
+        (self.0.taken.get(), out, dropped)
+    }
+}
+
 type Reason = [(&'static str, &'static str); 1];
 const WRITE_FAILED: Reason = [("reason", "write_failed")];
 
-/// Figures of this stage: calls in = written + dropped.
-#[derive(Debug, Default)]
+/// Figures of this stage: calls in = written + dropped + those in the buffer.
+#[derive(Clone, Debug, Default)]
 struct Metrics {
     taken: Counter,
     written: Counter,

@@ -18,7 +18,7 @@
 //! | [`jsonl`] | records | a file that rotates, or a recording |
 //!
 //! Around them: [`cli`] and [`config`] say what is wanted, [`preflight`] what this host offers; [`app`] owns every task;
-//! [`logging`], [`metrics`] and [`admin`] show how it goes; [`exit`] says how it went.
+//! [`logging`], [`metrics`], [`status`] and [`admin`] show how it goes; [`exit`] says how it went.
 
 pub mod admin;
 pub mod app;
@@ -39,4 +39,5 @@ pub mod preflight;
 pub mod procfs;
 pub mod record;
 pub mod sequence;
+pub mod status;
 pub mod uplink;

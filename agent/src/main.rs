@@ -9,10 +9,11 @@ use std::{
 };
 use surprisal_agent::{
     app::{self, Job},
-    cli::{Cli, Command, Output, ProbeArgs},
+    cli::{Cli, Command, Output, ProbeArgs, StatusArgs},
     config::{self, Config, Flags},
     exit, logging, preflight,
     procfs::Procfs,
+    status::ask::{self, ask},
 };
 
 /// An error and the code that says what kind it is.
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Run(args) => (Some(args), None),
         Command::Record(args) => (None, Some(args)),
         Command::Probe(args) => return probe(args),
+        Command::Status(args) => return status(args),
     };
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let config = Config::load(Flags { run, record, log_format: cli.log_format }, &config::Process, &hostname)
@@ -64,8 +66,24 @@ fn probe(args: &ProbeArgs) -> Result<u8, Failure> {
         Output::Table => report.table(),
         Output::Json => serde_json::to_string_pretty(&report).map_err(|e| Failure::new(exit::FAILED, e))? + "\n",
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Failure::new(exit::FAILED, format!("cannot write to standard output: {e}")))?;
+    say(&text)?;
     Ok(report.verdict.exit_code())
+}
+
+fn status(args: &StatusArgs) -> Result<u8, Failure> {
+    let address = config::admin_of(args.admin, &config::Process).map_err(|e| Failure::new(exit::CONFIG, e))?;
+    let answer = ask(address).map_err(|e| {
+        let code = if matches!(e, ask::Error::Unreachable { .. }) { exit::UNAVAILABLE } else { exit::DATA };
+        Failure::new(code, e)
+    })?;
+    match args.output {
+        Output::Table => say(&answer.table())?,
+        Output::Json => say(answer.json())?,
+    }
+    Ok(exit::OK)
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    let written = io::stdout().write_all(text.as_bytes());
+    written.map_err(|e| Failure::new(exit::FAILED, format!("cannot write to standard output: {e}")))
 }

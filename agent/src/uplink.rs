@@ -34,7 +34,9 @@ use prometheus_client::{
     registry::Registry,
 };
 use queue::Queue;
+use serde::{Deserialize, Serialize};
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -59,13 +61,96 @@ pub struct Options {
 pub fn uplink(options: Options, registry: &mut Registry) -> Result<(Sender, Client), BadAddress> {
     let gate = (options.byte_budget > 0).then(|| Gate::new(options.byte_budget as f64));
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Published { queue: Queue::new(options.queue_bytes), gate, told: Counts::default() }),
+        queue: Mutex::new(Published {
+            queue: Queue::new(options.queue_bytes),
+            gate,
+            pace: Pace::default(),
+            told: Counts::default(),
+        }),
         began: Instant::now(),
         ready: Notify::new(),
         metrics: Metrics::register(registry),
     });
     let client = Client::new(options, shared.clone())?;
     Ok((Sender { shared }, client))
+}
+
+/// What `status` shows of the uplink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The scorer has said welcome.
+    pub connected: bool,
+    /// The queue's balance, calls.
+    pub counts: Counts,
+    /// Memory that the queue holds, what is in flight included, bytes.
+    pub queue_bytes: u64,
+    /// Its bound.
+    pub queue_capacity_bytes: u64,
+    /// Bytes written to sockets to the scorer.
+    pub sent_bytes: u64,
+    /// Bytes read from them.
+    pub received_bytes: u64,
+    /// Bytes sent by calls acknowledged, everything else that was sent included. Absent: no calls yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_call: Option<f64>,
+    /// Bytes sent a second, mean of the last 5 s.
+    pub bytes_per_second: f64,
+    /// Bytes a second above which whole containers are sent in turns; 0: no such bound.
+    pub byte_budget: u64,
+    /// Containers that are sent in turns, by id, with the share of time in which they are.
+    pub sampled: Vec<(String, f64)>,
+}
+
+/// Looks at the uplink.
+#[derive(Clone, Debug)]
+pub struct View {
+    shared: Arc<Shared>,
+}
+
+impl View {
+    /// As it is now.
+    pub fn line(&self) -> Line {
+        let metrics = &self.shared.metrics;
+        let published = self.shared.lock();
+        let counts = published.queue.counts();
+        let sent = metrics.bytes_on_the_wire.sent.get();
+        let sampled = published.gate.iter().flat_map(Gate::shares).map(|(id, share)| (id.to_string(), *share)).collect();
+        Line {
+            connected: metrics.connected.get() > 0,
+            counts,
+            queue_bytes: published.queue.bytes() as u64,
+            queue_capacity_bytes: published.queue.capacity() as u64,
+            sent_bytes: sent,
+            received_bytes: metrics.bytes_on_the_wire.received.get(),
+            bytes_per_call: (counts.acknowledged > 0).then(|| sent as f64 / counts.acknowledged as f64),
+            bytes_per_second: published.pace.rate(self.shared.began.elapsed(), sent),
+            byte_budget: published.gate.as_ref().map_or(0, |g| g.limit() as u64),
+            sampled,
+        }
+    }
+}
+
+/// What was sent over the last seconds.
+#[derive(Debug, Default)]
+struct Pace(VecDeque<(Duration, u64)>);
+
+impl Pace {
+    const OVER: Duration = Duration::from_secs(5);
+    const EVERY: Duration = Duration::from_millis(250);
+
+    /// Takes what was sent in all.
+    fn mark(&mut self, now: Duration, sent: u64) {
+        if self.0.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= Self::EVERY) {
+            while self.0.pop_front_if(|(at, _)| now.saturating_sub(*at) > Self::OVER).is_some() {}
+            self.0.push_back((now, sent));
+        }
+    }
+
+    /// Bytes a second.
+    fn rate(&self, now: Duration, sent: u64) -> f64 {
+        let first = self.0.iter().find(|(at, _)| now.saturating_sub(*at) <= Self::OVER);
+        first.map_or(0.0, |(at, then)| (sent - then) as f64 / (now.saturating_sub(*at)).max(Self::EVERY).as_secs_f64())
+    }
 }
 
 /// The end that capture holds.
@@ -90,6 +175,11 @@ impl Sender {
         if closed {
             self.shared.ready.notify_one();
         }
+    }
+
+    /// What `status` shows.
+    pub fn view(&self) -> View {
+        View { shared: Arc::clone(&self.shared) }
     }
 
     /// The queue's balance.
@@ -131,6 +221,7 @@ struct Published {
     queue: Queue,
     /// `None`: there is no byte budget.
     gate: Option<Gate>,
+    pace: Pace,
     /// What the metrics were told last.
     told: Counts,
 }
@@ -146,12 +237,17 @@ impl Shared {
         self.with_gate(|queue, _, _| work(queue))
     }
 
+    /// Takes note of what was sent until now.
+    fn mark(&self) {
+        self.lock().pace.mark(self.began.elapsed(), self.metrics.bytes_on_the_wire.sent.get());
+    }
+
     /// The same, with the byte budget and its time.
     fn with_gate<T>(&self, work: impl FnOnce(&mut Queue, Option<&mut Gate>, Duration) -> T) -> T {
         let mut guard = self.lock();
         let published = &mut *guard;
         let out = work(&mut published.queue, published.gate.as_mut(), self.began.elapsed());
-        let sampled = published.gate.as_ref().map_or(0, Gate::sampled);
+        let sampled = published.gate.as_ref().map_or(0, |g| g.shares().len());
         let (now, told) = (guard.queue.counts(), guard.told);
         guard.told = now;
         let bytes = guard.queue.bytes();
@@ -228,5 +324,23 @@ impl Metrics {
         uplink.register("received_bytes", "Bytes read from sockets to the scorer", bytes.received.clone());
         uplink.register("sent_batches", "Batches sent, those sent again counted again", metrics.batches.clone());
         metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_the_last_seconds() {
+        let (mut pace, ms) = (Pace::default(), Duration::from_millis);
+        assert!(pace.rate(ms(0), 0) <= 0.0);
+        for n in 0..100 {
+            pace.mark(ms(100 * n), 100 * n);
+        }
+        assert!(pace.0.len() <= 22, "{}", pace.0.len());
+        assert!((pace.rate(ms(10_000), 10_000) - 1000.0).abs() < 1.0);
+        assert!((pace.rate(ms(12_000), 10_000) - 600.0).abs() < 50.0, "{}", pace.rate(ms(12_000), 10_000));
+        assert!(pace.rate(ms(20_000), 10_000) <= 0.0);
     }
 }

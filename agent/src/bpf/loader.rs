@@ -8,8 +8,12 @@ use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, RingBuf},
     programs::{Iter, Program, ProgramError, links::LinkError},
+    sys::{Stats, enable_stats},
 };
-use std::io::{self, Read as _};
+use std::{
+    io::{self, Read as _},
+    os::fd::OwnedFd,
+};
 use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals, globals, maps};
 
 /// Programs that keep threads in task storage.
@@ -44,11 +48,13 @@ pub struct Options {
     pub process_only: bool,
     /// How long calls may wait in a thread's buffer before a peek reports them, nanoseconds.
     pub peek_after_ns: u64,
+    /// Have the kernel count and time runs of eBPF programs, all of the host's, for as long as this lives.
+    pub stats: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, capture: Capture::Auto, process_only: false, peek_after_ns: 200_000_000 }
+        Self { ring_bytes: 8 << 20, capture: Capture::Auto, process_only: false, peek_after_ns: 200_000_000, stats: false }
     }
 }
 
@@ -108,6 +114,11 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
+    /// Counting and timing runs.
+    #[error(
+        "cannot switch on the kernel's statistics of eBPF programs, which needs CAP_SYS_ADMIN (or root); --bpf-stats asks for it"
+    )]
+    Stats(#[source] io::Error),
     /// The object lacks a part.
     #[error("the embedded object has no {0}: it is not this agent's")]
     Incomplete(&'static str),
@@ -116,7 +127,11 @@ pub enum LoadError {
 impl LoadError {
     /// Rights, rather than this kernel's abilities, are missing.
     pub fn is_rights(&self) -> bool {
-        matches!(self, Self::NotAllowed)
+        match self {
+            Self::NotAllowed => true,
+            Self::Stats(source) => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
     }
 }
 
@@ -133,7 +148,23 @@ pub struct Kernel {
     network: HashMap<MapData, u64, NetState>,
     ignored: HashMap<MapData, u64, u32>,
     totals: Array<MapData, Totals>,
+    /// While it is open, the kernel counts and times runs.
+    stats: Option<OwnedFd>,
 }
+
+/// How often a program ran, and for how long; 0 unless [`Options::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// The program.
+    pub program: &'static str,
+    /// Runs since the kernel has been counting.
+    pub count: u64,
+    /// Their time, nanoseconds.
+    pub nanoseconds: u64,
+}
+
+/// All programs that are loaded.
+pub const PROGRAMS: [&str; 7] = [LIFECYCLE[0], LIFECYCLE[1], LIFECYCLE[2], LIFECYCLE[3], "sys_enter", "peek", "seed"];
 
 const LIFECYCLE: [&str; 4] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state"];
 
@@ -142,7 +173,12 @@ impl Kernel {
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let loaded = Self::load_as(options);
         give_back_memory();
-        loaded
+        let mut kernel = loaded?;
+        if options.stats {
+            // The last one to close it switches it off: also when the agent is killed.
+            kernel.stats = Some(enable_stats(Stats::RunTime).map_err(|e| LoadError::Stats(e.io_error))?);
+        }
+        Ok(kernel)
     }
 
     fn load_as(options: &Options) -> Result<Self, LoadError> {
@@ -214,6 +250,7 @@ impl Kernel {
             totals: take(&mut ebpf, maps::TOTALS)?,
             ebpf,
             capture,
+            stats: None,
         })
     }
 
@@ -315,6 +352,19 @@ impl Kernel {
                 let _ = self.namespaces.remove(&state.mnt_ns);
             }
         }
+    }
+
+    /// Runs of each program; `None`: they are not counted.
+    pub fn runs(&self) -> Option<[Runs; PROGRAMS.len()]> {
+        self.stats.as_ref()?;
+        Some(PROGRAMS.map(|program| {
+            let info = self.ebpf.program(program).and_then(|p| p.info().ok());
+            info.map_or(Runs { program, ..Runs::default() }, |info| Runs {
+                program,
+                count: info.run_count(),
+                nanoseconds: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+            })
+        }))
     }
 
     /// Counters of no container.

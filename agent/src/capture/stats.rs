@@ -2,7 +2,10 @@
 //!
 //! In: counts, published by the capture thread once a second. Out: figures at each scrape. Never: counts itself.
 
-use crate::attribute;
+use crate::{
+    attribute::{self, Balance, Held},
+    bpf::{PROGRAMS, Runs},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -27,6 +30,12 @@ pub struct Stats {
     pub damaged: u64,
     /// Attribution's counts.
     pub attribution: attribute::Totals,
+    /// All containers' accounts.
+    pub balance: Balance,
+    /// What waits for names.
+    pub held: Held,
+    /// Runs of the kernel side's programs. `None`: not counted.
+    pub runs: Option<[Runs; PROGRAMS.len()]>,
     /// Containers known now.
     pub containers: usize,
     /// Threads known now.
@@ -74,6 +83,9 @@ impl Collector for Shared {
         show("kernel_containers", "Entries in the kernel's table of containers", &ConstGauge::new(s.kernel_containers as i64))?;
         show("capture_records", "Records read from the ring buffer", &ConstCounter::new(s.records))?;
         show("capture_damaged_records", "Records that could not be decoded", &ConstCounter::new(s.damaged))?;
+        show("capture_in_calls", "Calls taken in, each once", &ConstCounter::new(a.calls_in))?;
+        show("capture_held_calls", "Calls that wait for their container's names", &ConstGauge::new(s.held.calls as i64))?;
+        show("capture_forgotten_threads", "Threads forgotten for lack of room", &ConstCounter::new(a.threads_forgotten))?;
         show("capture_out_calls", "Calls passed on to the sinks", &ConstCounter::new(a.calls_out))?;
         show("capture_lost_calls", "Calls found missing in threads' numbers", &ConstCounter::new(a.calls_lost))?;
         show(
@@ -81,7 +93,8 @@ impl Collector for Shared {
             "Calls read twice, because a peek had brought them",
             &ConstCounter::new(a.calls_repeated),
         )?;
-        let dropped = [("unselected", a.calls_unselected), ("after_the_end", a.calls_late)];
+        let dropped =
+            [("unselected", a.calls_unselected), ("container_table_full", a.calls_refused), ("after_the_end", a.calls_late)];
         show("capture_dropped_calls", "Calls dropped here", &by_reason(&dropped))?;
         let inferred = [("birth", a.births_inferred), ("end", a.ends_inferred), ("name", a.named_too_late)];
         show("capture_inferred", "Births and ends that were not seen, names that came too late", &by_reason(&inferred))?;
@@ -91,17 +104,25 @@ impl Collector for Shared {
             ("peek_ring_full", s.peeks_refused),
             ("lifecycle_ring_full", s.lifecycle_lost),
         ];
-        show("kernel_refused", "What the kernel side had no room for", &by_reason(&refused))
+        show("kernel_refused", "What the kernel side had no room for", &by_reason(&refused))?;
+        let Some(runs) = s.runs else { return Ok(()) };
+        show("kernel_runs", "Runs of the kernel side's programs", &by("program", runs.map(|r| (r.program, r.count))))?;
+        let times = runs.map(|r| (r.program, r.nanoseconds));
+        show("kernel_run_nanoseconds", "Time in the kernel side's programs", &by("program", times))
     }
 }
 
 type Reason = [(&'static str, &'static str); 1];
 
 fn by_reason(counts: &[(&'static str, u64)]) -> Family<Reason, Counter> {
+    by("reason", counts.iter().copied())
+}
+
+fn by(label: &'static str, counts: impl IntoIterator<Item = (&'static str, u64)>) -> Family<Reason, Counter> {
     let family = Family::default();
-    for (reason, n) in counts {
-        let counter: Counter = Counter::clone(&family.get_or_create(&[("reason", *reason)]));
-        counter.inc_by(*n);
+    for (value, n) in counts {
+        let counter: Counter = Counter::clone(&family.get_or_create(&[(label, value)]));
+        counter.inc_by(n);
     }
     family
 }
@@ -127,10 +148,20 @@ mod tests {
         shared.register(&mut registry);
         let attribution = attribute::Totals { calls_unselected: 7, ..attribute::Totals::default() };
         shared.publish(Stats { attribution, containers: 3, ..Stats::default() });
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("into a string");
+        let encode = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).expect("into a string");
+            text
+        };
+        let text = encode(&registry);
+        assert!(!text.contains("kernel_run"), "not counted, not shown");
         for line in ["surprisal_agent_containers 3", "surprisal_agent_capture_dropped_calls_total{reason=\"unselected\"} 7"] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
+        let runs = PROGRAMS.map(|program| Runs { program, count: 2, nanoseconds: 300 });
+        shared.publish(Stats { runs: Some(runs), ..Stats::default() });
+        let text = encode(&registry);
+        let line = "surprisal_agent_kernel_run_nanoseconds_total{program=\"sys_enter\"} 300";
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
 }

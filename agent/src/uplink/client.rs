@@ -1,6 +1,6 @@
 //! The connection to the scorer: kept up, and everything sent on it until it is acknowledged.
 //!
-//! In: closed batches from the queue. Out: a gRPC stream, its batches packed where the scorer takes that ([`super::wire`]).
+//! In: closed batches from the queue. Out: a gRPC stream, its batches packed where the scorer takes that (`wire`).
 //! Never: gives up before it is told to stop: a scorer that is away, refuses or falls silent is tried again, with growing
 //! pauses.
 //!
@@ -194,12 +194,15 @@ impl Client {
                     }
                 }
                 () = self.shared.ready.notified() => more = true,
-                _ = tick.tick() => more |= self.shared.with_gate(|queue, gate, now| {
-                    if let Some(gate) = gate {
-                        super::look(queue, gate, now);
-                    }
-                    queue.close(Timestamp::now())
-                }),
+                _ = tick.tick() => {
+                    self.shared.mark();
+                    more |= self.shared.with_gate(|queue, gate, now| {
+                        if let Some(gate) = gate {
+                            super::look(queue, gate, now);
+                        }
+                        queue.close(Timestamp::now())
+                    });
+                }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.shared.with(|queue| queue.close(Timestamp::now()));

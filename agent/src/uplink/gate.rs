@@ -8,7 +8,7 @@ use super::{
     meter::{Contents, Meter},
 };
 use crate::record::Record;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Meters all containers and mutes some in turns.
 #[derive(Debug)]
@@ -48,9 +48,14 @@ impl Gate {
         self.meter.learn(contents, wire_bytes);
     }
 
-    /// Containers that are sampled now.
-    pub fn sampled(&self) -> usize {
-        self.budget.sampled().len()
+    /// Containers that are sampled now, and the share of time in which each is sent.
+    pub fn shares(&self) -> &BTreeMap<Id, f64> {
+        self.budget.sampled()
+    }
+
+    /// Bytes a second.
+    pub fn limit(&self) -> f64 {
+        self.budget.limit()
     }
 }
 
@@ -63,7 +68,7 @@ mod tests {
         record::Run,
     };
     use jiff::Timestamp;
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     fn info(id: &str) -> Arc<ContainerInfo> {
         let names = Names { kind: Kind::Container, ..Names::default() };
@@ -116,7 +121,7 @@ mod tests {
         let mut gate = Gate::new(10_240.0);
         let busy = [("loud1", 25_000), ("loud2", 25_000), ("loud3", 25_000), ("loud4", 25_000), ("small", 100)];
         let_through(&mut gate, &busy, 0, 60);
-        assert_eq!(gate.sampled(), 4);
+        assert_eq!(gate.shares().len(), 4);
         let through = let_through(&mut gate, &busy, 60, 400);
         let sum: f64 = through.values().sum();
         assert!(sum < 10_240.0 * 1.1 && sum > 10_240.0 * 0.5, "{through:?}");
@@ -125,7 +130,7 @@ mod tests {
 
         let calm = busy.map(|(id, _)| (id, 1_000));
         let_through(&mut gate, &calm, 460, 5);
-        assert_eq!(gate.sampled(), 0);
+        assert_eq!(gate.shares().len(), 0);
         let through = let_through(&mut gate, &calm, 465, 10);
         assert!(through.values().all(|rate| (rate - 1_000.0).abs() < 1e-6), "{through:?}");
     }

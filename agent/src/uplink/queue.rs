@@ -16,6 +16,7 @@ use crate::{
     record::Record,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     mem,
@@ -28,7 +29,7 @@ pub const BATCH_BYTES: usize = 64 << 10;
 pub const IN_FLIGHT_MAX: usize = 64;
 
 /// The balance. All cumulative but `waiting`, in calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Came in.
     pub pushed: u64,

@@ -198,6 +198,14 @@ impl Rotating {
         for container in self.known.0.values() {
             open.write(&Line::Container(container.clone()))?;
         }
+        if self.retry_at.is_some()
+            && let Err(error) = open.flush()
+        {
+            // Still no room: nothing is moved on for it the next time.
+            drop(open);
+            let _gone_already = fs::remove_file(path);
+            return Err(error);
+        }
         self.metrics.files.inc();
         self.open = Some(open);
         Ok(())
@@ -221,6 +229,9 @@ impl Rotating {
     /// The buffer is in the file.
     fn wrote(&mut self) {
         self.metrics.written.inc_by(std::mem::take(&mut self.buffered));
+        if self.retry_at.take().is_some() {
+            info!(path = %self.options.path.display(), "writing again, into a new file");
+        }
     }
 
     /// Said once an outage; the metrics tell the rest.
@@ -249,12 +260,7 @@ impl Sink for Rotating {
             return Ok(());
         }
         match self.write(&lines) {
-            Ok(()) => {
-                self.buffered += calls;
-                if self.retry_at.take().is_some() {
-                    info!(path = %self.options.path.display(), "writing again, into a new file");
-                }
-            }
+            Ok(()) => self.buffered += calls,
             Err(error) => {
                 self.failed(&error);
                 self.metrics.dropped.get_or_create(&WRITE_FAILED).inc_by(calls);
@@ -282,8 +288,11 @@ impl Sink for Rotating {
     }
 }
 
-/// `FILE.N-1` → `FILE.N`, …, `FILE` → `FILE.1`; what was `FILE.N` goes.
+/// `FILE.N-1` → `FILE.N`, …, `FILE` → `FILE.1`; what was `FILE.N` goes. Without `FILE` there is nothing to make room for.
 fn shift(path: &Path, keep: u32) -> io::Result<()> {
+    if !path.try_exists()? {
+        return Ok(());
+    }
     let numbered = |n: u32| {
         let mut name = path.as_os_str().to_owned();
         if n > 0 {

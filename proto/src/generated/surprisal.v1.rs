@@ -101,7 +101,7 @@ pub mod stream_request {
         #[prost(message, tag = "2")]
         Batch(super::Batch),
         /// A Batch, encoded with its length before it as a varint, as the next flushed block of the connection's one zstd stream
-        /// (window at most 2^18 bytes); only where Welcome says so. What repeats from batch to batch then costs almost nothing.
+        /// (window at most 2^17 bytes); only where Welcome says so. What repeats from batch to batch then costs almost nothing.
         /// Plain and packed batches may take turns.
         #[prost(bytes, tag = "3")]
         Packed(::prost::alloc::vec::Vec<u8>),

@@ -33,8 +33,9 @@ use surprisal_proto::v1;
 /// Bytes of calls that wait for names, all containers together.
 pub const HELD_MAX: usize = 16 << 20;
 
-/// Containers followed at once, as many as the kernel's table holds.
-pub const CONTAINERS_MAX: usize = 8192;
+/// Containers followed at once: many times what a node runs. The kernel's table holds twice as many, those that nobody wants
+/// among them.
+pub const CONTAINERS_MAX: usize = 4096;
 
 /// Most memory that a followed container takes here, without its threads: its entry, and eight names of up to 1 KiB, once
 /// for all stages and once as the wire has them.
@@ -683,7 +684,7 @@ mod tests {
         }
         assert_eq!(
             (a.len(), a.to_name.len(), a.to_ignore.as_slice()),
-            (CONTAINERS_MAX, CONTAINERS_MAX, [ContainerKey(9192)].as_slice())
+            (CONTAINERS_MAX, CONTAINERS_MAX, [ContainerKey(5096)].as_slice())
         );
         a.event(calls(0, &[59, 1], false, false), 2, &mut out);
         assert_eq!((a.totals.records_refused, a.totals.calls_refused, a.totals.calls_in), (2, 2, 2));

@@ -449,12 +449,16 @@ mod tests {
 
     impl Agent {
         fn start(address: SocketAddr, queue_bytes: usize) -> Self {
+            Self::with_budget(address, queue_bytes, 0)
+        }
+
+        fn with_budget(address: SocketAddr, queue_bytes: usize, byte_budget: u64) -> Self {
             let options = Options {
                 scorer: format!("http://{address}"),
                 node: "n".into(),
                 queue_bytes,
                 flush_interval: Duration::from_millis(5),
-                byte_budget: 0,
+                byte_budget,
             };
             let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
             let stop = CancellationToken::new();
@@ -589,6 +593,64 @@ mod tests {
             assert_eq!(tokens(t), (0..sent).map(|t| t as u16).collect::<Vec<_>>(), "in order, none twice");
             let births = t.batches.iter().filter(|b| !b.births.is_empty()).count();
             assert_eq!(births, 4, "named at first and after each restart");
+        });
+        running.kill();
+    }
+
+    /// A load that is many times the budget, then one within it: all is counted, announced, and whole again.
+    #[tokio::test]
+    async fn over_the_byte_budget_containers_take_turns_and_the_line_recovers() {
+        const QUIET: Duration = Duration::from_millis(20);
+        let scorer = Scorer::new();
+        let running = scorer.serve(None).await;
+        let agent = Agent::with_budget(running.address, 16 << 20, 20_000);
+        let [a, b] = ["a", "b"].map(|id| {
+            let names = Names { kind: Kind::Container, ..Names::default() };
+            Arc::new(ContainerInfo::named(ContainerKey(1), "n".into(), id.parse().expect("an id"), names, None))
+        });
+        for container in [&a, &b] {
+            agent.sender.push(&Record::Birth(container.clone()));
+        }
+        let mut seq = 0;
+        let mut push = |n: u64, noise: &mut dyn FnMut() -> u16| {
+            for container in [&a, &b] {
+                let Record::Calls { mut run, .. } = calls(seq, n) else { unreachable!("they are calls") };
+                run.tokens.iter_mut().for_each(|t| *t = noise());
+                agent.sender.push(&Record::Calls { container: container.clone(), run });
+            }
+            seq += n;
+        };
+        let ratios = |t: &Taken| {
+            let told = t.batches.iter().flat_map(|b| &b.observed);
+            told.map(|o| (o.container_id.clone(), o.ratio)).collect::<HashMap<_, _>>()
+        };
+        // Noise cannot be packed: some 100 KB a second of each.
+        let begun = tokio::time::Instant::now();
+        while scorer.with(|t| ratios(t).values().filter(|r| **r < 1.0).count()) < 2 || agent.sender.counts().left_out == 0 {
+            assert!(begun.elapsed() < Duration::from_mins(1), "nobody is sampled");
+            push(1000, &mut || rand::random());
+            sleep(QUIET).await;
+        }
+        // And now next to nothing.
+        let begun = tokio::time::Instant::now();
+        while scorer.with(|t| ratios(t).values().any(|r| *r < 1.0)) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "they are not whole again");
+            push(1, &mut || 7);
+            sleep(QUIET).await;
+        }
+        let left_out = agent.sender.counts().left_out;
+        push(5, &mut || 7);
+        assert_eq!(agent.sender.counts().left_out, left_out, "all is sent again");
+        for container in [&a, &b] {
+            let container = container.clone();
+            agent.sender.push(&Record::Account { container, issued: 0, delivered: 0, lost_ring: 0, threads_untracked: 0 });
+        }
+        let (left, counts) = agent.stop().await;
+        assert_eq!((left.calls, counts.dropped, counts.pushed), (0, 0, counts.acknowledged + counts.left_out));
+        scorer.with(|t| {
+            assert_eq!(tokens(t).len() as u64, counts.acknowledged);
+            let told: u64 = t.batches.iter().flat_map(|b| &b.accounts).map(|a| a.dropped_budget).sum();
+            assert_eq!(told, counts.left_out, "each container's account says what was left out of it");
         });
         running.kill();
     }

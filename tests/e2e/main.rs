@@ -6,6 +6,7 @@ mod capture;
 mod deploy;
 mod faults;
 mod harness;
+mod kernels;
 mod kubernetes;
 mod line;
 mod network;

@@ -125,7 +125,8 @@ fn boot_once(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, start: Du
     match Report::parse(&console) {
         Ok(report) => Ok(report),
         Err(error) => {
-            let how = status.map_or_else(|| format!("was ended after {} s", begun.elapsed().as_secs()), |s| format!("ended with {s}"));
+            let how =
+                status.map_or_else(|| format!("was ended after {} s", begun.elapsed().as_secs()), |s| format!("ended with {s}"));
             let lines: Vec<_> = console.lines().collect();
             let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
             bail!("{error}: the virtual machine {how}; the end of its console ({}):\n{tail}", log.display())

@@ -56,7 +56,7 @@ impl Part {
         [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Vm, Self::Fuzz, Self::Tools];
 }
 
-const CONTAINERS: [Need; 10] = [
+const CONTAINERS: [Need; 11] = [
     Need { file: "containerd", package: "containerd" },
     Need { file: "ctr", package: "containerd" },
     Need { file: "runc", package: "runc" },
@@ -68,6 +68,8 @@ const CONTAINERS: [Need; 10] = [
     Need { file: "unshare", package: "util-linux" },
     // The test programs that run in containers.
     Need { file: "gcc", package: "gcc" },
+    // Tests of clocks that jump.
+    Need { file: "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", package: "libfaketime" },
 ];
 
 const VM: [Need; 4] = [

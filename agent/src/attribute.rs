@@ -198,7 +198,14 @@ impl Attribution {
     /// The balance of all containers followed since the beginning.
     pub fn balance(&self) -> Balance {
         let mut sum = self.retired;
-        self.entries.values().filter(|e| !matches!(e.state, State::Unwanted)).for_each(|e| sum.add(e.balance()));
+        for entry in self.entries.values() {
+            match entry.state {
+                State::Named(_) => sum.add(entry.balance()),
+                // Until it is known whether anybody wants it, what the kernel lost of it is nobody's loss.
+                State::Naming { .. } => sum.add(entry.delivered()),
+                State::Unwanted => {}
+            }
+        }
         sum
     }
 
@@ -373,9 +380,8 @@ impl Attribution {
                 self.totals.calls_unselected += calls;
             }
             if !matches!(entry.state, State::Unwanted) {
-                // What still waits in the kernel is counted when it comes.
-                let Balance { delivered, lost, .. } = entry.balance();
-                self.retired.add(Balance { issued: delivered + lost, delivered, lost });
+                // What still waits in the kernel is counted when it comes; what was lost there nobody wants.
+                self.retired.add(entry.delivered());
             }
             entry.state = State::Unwanted;
             self.threads -= std::mem::take(&mut entry.threads).len();
@@ -492,6 +498,11 @@ impl Attribution {
 }
 
 impl Entry {
+    /// Its balance as far as it is read.
+    fn delivered(&self) -> Balance {
+        Balance { issued: self.threads.delivered, delivered: self.threads.delivered, lost: 0 }
+    }
+
     fn balance(&self) -> Balance {
         let delivered = self.threads.delivered;
         // The kernel counts a call as issued when its chunk is submitted; a peek may have brought it before. After the

@@ -7,7 +7,7 @@ use surprisal_proto::v1::{self, ingest_client::IngestClient, stream_request::Mes
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::CompressionEncoding;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 pub(crate) struct Agent {
     say: mpsc::Sender<v1::StreamRequest>,
@@ -76,7 +76,12 @@ pub(crate) async fn open(
 
 impl Agent {
     pub(crate) async fn connect(url: &str, instance: &str) -> Self {
-        let (say, mut hear) = open(url, Some(Say::Hello(hello(instance)))).await.expect("a stream");
+        Self::of_node(url, "node-1", instance).await
+    }
+
+    pub(crate) async fn of_node(url: &str, node: &str, instance: &str) -> Self {
+        let hello = v1::Hello { node: node.into(), ..hello(instance) };
+        let (say, mut hear) = open(url, Some(Say::Hello(hello))).await.expect("a stream");
         let Some(Hear::Welcome(welcome)) = hear.message().await.expect("an answer").and_then(|m| m.message) else {
             panic!("no welcome");
         };
@@ -90,6 +95,17 @@ impl Agent {
             panic!("no acknowledgement");
         };
         ack.sequence
+    }
+
+    /// Says anything; the scorer's answer.
+    pub(crate) async fn says(&mut self, message: Say) -> Result<u64, Code> {
+        // A stream that has ended takes nothing more.
+        let _ = self.say.send(v1::StreamRequest { message: Some(message) }).await;
+        match self.hear.message().await {
+            Ok(Some(v1::StreamResponse { message: Some(Hear::Ack(ack)) })) => Ok(ack.sequence),
+            Ok(_) => Err(Code::Unknown),
+            Err(status) => Err(status.code()),
+        }
     }
 
     /// Sends the next batch.

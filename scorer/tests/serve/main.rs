@@ -4,6 +4,7 @@
 mod advise;
 mod agent;
 mod cli;
+mod hostile;
 mod load;
 mod scorer;
 mod scoring;

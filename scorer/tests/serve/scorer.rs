@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use surprisal_proto::{status::parse, v1};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_surprisal-scorer");
@@ -121,6 +122,20 @@ impl Scorer {
         let out = self.ask(&[args, &["-o", "json"]].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         serde_json::from_slice(&out.stdout).expect("JSON")
+    }
+
+    /// Resident memory, bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
+    /// How the line is.
+    pub(crate) fn status(&self) -> v1::GetStatusResponse {
+        let out = self.ask(&["status", "-o", "json"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        parse(std::str::from_utf8(&out.stdout).expect("UTF-8")).expect("a status")
     }
 
     /// Stops it as an orchestrator does.

@@ -1,0 +1,123 @@
+//! What a tracked container and a thread take in memory, measured: a test process of its own, so that nothing else is counted.
+#![forbid(unsafe_code)]
+
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use surprisal_proto::{token::Token, v1};
+use surprisal_scorer::containers::thread::THREAD_BYTES;
+use surprisal_scorer::containers::{CONTAINER_BYTES, Job, Judge, Limits, Now, Registry, Verdicted};
+use surprisal_scorer::metrics::Metrics;
+use surprisal_scorer::score::Score;
+use surprisal_scorer::threshold::{Source, Threshold};
+use surprisal_scorer::verdict::{Evidence, Surprise};
+
+const NODES: usize = 20;
+const CONTAINERS: usize = 150;
+const THREADS: usize = 60;
+const WORKLOAD: &str = "namespace/deployment/container";
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+}
+
+struct Scene {
+    registry: Registry,
+    now: Now,
+}
+
+impl Scene {
+    fn take(&mut self, node: usize, batch: v1::Batch) {
+        self.registry.take(&format!("node-{node}").into(), batch.into(), self.now);
+    }
+
+    /// A batch of each container of each node; what it completes is judged at once, so that the queue stays empty, as strangely as
+    /// evidence can be. Says how many windows that were.
+    fn each(&mut self, nats: f64, make: impl Fn(String) -> v1::Batch) -> usize {
+        let mut judged = 0;
+        for node in 0..NODES {
+            for n in 0..CONTAINERS {
+                self.take(node, make(format!("{n:064x}")));
+                for job in self.registry.hand_out(self.now) {
+                    judged += 1;
+                    self.registry.judged(&job, Some(verdict(&job, nats)), self.now);
+                }
+            }
+        }
+        judged
+    }
+}
+
+fn verdict(job: &Job, nats: f64) -> Verdicted {
+    let surprise = |index| Surprise { index, nats, times: 1, never_seen: true, expected: vec![(Token(1), 0.1); 3] };
+    let score = Score::new(nats);
+    let evidence = Evidence { window: job.window.clone(), score, novelty: 1.0, surprises: (0..5).map(surprise).collect() };
+    Verdicted { score, evidence, version: "v1".into() }
+}
+
+fn calls(id: &str, tid: usize, first: usize, n: usize) -> v1::Calls {
+    let tid = tid as u32;
+    let tokens = vec![1; 2 * n];
+    v1::Calls {
+        container_id: id.into(),
+        tgid: tid,
+        tid,
+        process: "a-process-name1".into(),
+        first_sequence: first as u64,
+        tokens,
+        ..v1::Calls::default()
+    }
+}
+
+#[test]
+fn containers_and_threads_take_no_more_than_is_said() {
+    let mut registry = Registry::new(Limits::default(), Metrics::default());
+    let threshold = Threshold::try_from(0.5).expect("positive");
+    let judge = Judge { version: "v1".into(), threshold, source: Source::Profile };
+    registry.set_judges(HashMap::from([(WORKLOAD.to_owned(), judge)]));
+    let mut s = Scene { registry, now: Now { mono: Duration::from_mins(1), wall: Timestamp::UNIX_EPOCH } };
+    for node in 0..NODES {
+        let node: Arc<str> = format!("node-{node}").into();
+        s.registry.connected(&node, s.now);
+    }
+    let all = (NODES * CONTAINERS) as u64;
+    let start = resident();
+    s.each(0.0, |id| {
+        let text = |n: usize| "x".repeat(n);
+        let about = v1::Container {
+            id,
+            namespace: text(60),
+            pod: text(60),
+            pod_uid: text(36),
+            name: text(60),
+            image: text(120),
+            runtime_namespace: text(6),
+            workload: WORKLOAD.into(),
+            ..v1::Container::default()
+        };
+        v1::Batch { births: vec![v1::Birth { container: Some(about) }], ..v1::Batch::default() }
+    });
+    let born = resident();
+    // Threads, each with a window that lacks one call, after a whole one whose last calls are its context.
+    let threads =
+        |id: String| v1::Batch { calls: (0..THREADS).map(|tid| calls(&id, tid, 0, 127)).collect(), ..v1::Batch::default() };
+    assert_eq!(s.each(9e3, threads), NODES * CONTAINERS * THREADS);
+    let threaded = resident();
+    // Evidence: each second a score that is lower than that of the second before, so that all of it may still be needed.
+    for second in 1..=30 {
+        s.now.mono += Duration::from_secs(1);
+        let next = |id: String| v1::Batch { calls: vec![calls(&id, 0, 127 + (second - 1) * 64, 64)], ..v1::Batch::default() };
+        assert_eq!(s.each(9e3 - second as f64, next), NODES * CONTAINERS);
+    }
+    let full = resident();
+    let threads = threaded.saturating_sub(born) / (all * THREADS as u64);
+    let (bare, most) = (born.saturating_sub(start) / all, (full.saturating_sub(threaded) + born.saturating_sub(start)) / all);
+    eprintln!("a container: {bare} bytes without evidence, {most} with as much as can be; a thread: {threads} bytes");
+    // Names of 4 KiB instead of 400 bytes are what is missing of the most that can be.
+    assert!(most + 4_096 <= CONTAINER_BYTES as u64, "{most} bytes a container");
+    assert!(threads <= THREAD_BYTES as u64, "{threads} bytes a thread");
+    assert!(bare > 500 && most > bare && threads > 200, "what was measured is not what was to be measured");
+}

@@ -145,8 +145,12 @@ pub(crate) fn left(container: u64) {
         }
         *state
     };
-    // Without room for the record the entry stays: user space finds it without threads, and its counters in it.
-    let Some(entry) = reserve() else { return };
+    // Without room for the record the entry stays: user space finds it without threads, and its counters in it. Not so its mount
+    // namespace's number, which the kernel gives to the next container.
+    let Some(entry) = reserve() else {
+        let _ = NAMESPACES.remove(state.mnt_ns);
+        return;
+    };
     if CONTAINERS.remove(container).is_err() {
         entry.discard(u64::from(BPF_RB_NO_WAKEUP));
         return;

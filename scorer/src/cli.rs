@@ -4,6 +4,7 @@
 
 use crate::evaluate::dataset::{Abi, Traces};
 use crate::evaluate::methods::Name;
+use crate::model::fused::Kernel;
 use crate::threshold::Threshold;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -75,9 +76,12 @@ pub struct Serve {
     /// Configuration, TOML: listen, profiles, threshold, admin
     #[arg(long, value_name = "FILE", env = "SURPRISAL_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Cores that one operation of the model may use
+    /// Cores that judge a batch of windows
     #[arg(long, value_name = "N", default_value_t = 1, env = "SURPRISAL_THREADS")]
     pub threads: u16,
+    /// How windows are computed: int8-vnni, f32-avx512, f32-avx2, f32-portable, int8-portable [default: the fastest here]
+    #[arg(long, value_name = "KERNEL", env = "SURPRISAL_KERNEL")]
+    pub kernel: Option<Kernel>,
 }
 
 /// How a model learns: flags of `train` and `evaluate`.

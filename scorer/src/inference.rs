@@ -3,11 +3,13 @@
 //! In: [`Command`]s through a bounded queue; full: who sends waits. Out: each job's verdict, to a sink, in any
 //! order. Never: a tensor anywhere else: tensors are not `Sync`.
 //!
-//! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload.
+//! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload; what a model said
+//! before is remembered ([`crate::model::memo`]).
 
 use crate::containers::{Job, Verdicted};
 use crate::metrics::Metrics;
-use crate::model::{Encoded, LanguageModel, ModelError};
+use crate::model::memo::{self, Memo};
+use crate::model::{Encoded, Judged, LanguageModel, ModelError};
 use crate::profile::Profile;
 use crate::{score, verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +54,11 @@ pub fn start(
     let (tx, rx) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     // Models are born on the thread, and never leave it.
-    let own = move || runtime.block_on(Owner { models: HashMap::new(), loader, sink, metrics }.run(rx));
+    let own = move || {
+        runtime.block_on(
+            Owner { models: HashMap::new(), memo: Memo::new(memo::ENTRIES), installed: 0, loader, sink, metrics }.run(rx),
+        )
+    };
     let thread = std::thread::Builder::new().name("inference".into()).spawn(own)?;
     Ok((tx, thread))
 }
@@ -61,10 +67,14 @@ struct Loaded {
     profile: Arc<Profile>,
     version: Arc<str>,
     model: Box<dyn LanguageModel>,
+    /// No other model has or will have it.
+    number: u64,
 }
 
 struct Owner {
     models: HashMap<String, Loaded>,
+    memo: Memo,
+    installed: u64,
     loader: Loader,
     sink: Sink,
     metrics: Metrics,
@@ -100,7 +110,8 @@ impl Owner {
                 match (self.loader)(&profile) {
                     Ok(model) => {
                         let version = profile.metadata.version.as_str().into();
-                        self.models.insert(workload, Loaded { profile, version, model });
+                        self.installed += 1;
+                        self.models.insert(workload, Loaded { profile, version, model, number: self.installed });
                     }
                     Err(error) => {
                         tracing::error!(workload, error = crate::chain(&error), "model refused: its containers are not judged");
@@ -125,11 +136,12 @@ impl Owner {
             };
             for part in jobs.chunks(BATCH) {
                 let begun = Instant::now();
-                let verdicts = loaded.judge(part).unwrap_or_else(|error| {
+                let verdicts = loaded.judge(&mut self.memo, part).unwrap_or_else(|error| {
                     tracing::error!(workload = %workload, windows = part.len(), error = crate::chain(&error), "windows could not be judged");
                     part.iter().map(|_| None).collect()
                 });
                 self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
+                self.metrics.memo.tell(self.memo.counts(), self.memo.len());
                 for (job, verdict) in part.iter().zip(verdicts) {
                     (self.sink)(job, verdict);
                 }
@@ -139,30 +151,17 @@ impl Owner {
 }
 
 impl Loaded {
-    fn judge(&self, jobs: &[Job]) -> Result<Vec<Option<Verdicted>>, ModelError> {
+    fn judge(&self, memo: &mut Memo, jobs: &[Job]) -> Result<Vec<Option<Verdicted>>, ModelError> {
         let vocabulary = &self.profile.vocabulary;
-        // Servers repeat themselves: windows that are equal are judged once.
-        let mut at: HashMap<&Encoded, usize> = HashMap::new();
         let all: Vec<_> = jobs.iter().map(|job| Encoded::new(&job.window, vocabulary)).collect();
-        let mut different = Vec::new();
-        let which: Vec<usize> = all
-            .iter()
-            .map(|encoded| {
-                *at.entry(encoded).or_insert_with(|| {
-                    different.push(encoded.clone());
-                    different.len() - 1
-                })
-            })
-            .collect();
-        let judged = self.model.judge(&different)?;
-        let one = |((job, encoded), which): ((&Job, &Encoded), &usize)| {
-            let judged = judged.get(*which)?;
+        let judged = memo.judge(self.number, self.model.as_ref(), &all)?;
+        let one = |((job, encoded), judged): ((&Job, &Encoded), &Judged)| {
             let novelty = self.profile.novelty.nats(&job.window.calls);
             let score = score::window(&judged.nll, &job.window.calls, novelty);
             let evidence = verdict::evidence(&job.window, encoded, judged, (score, novelty), vocabulary);
             Some(Verdicted { score, evidence, version: Arc::clone(&self.version) })
         };
-        Ok(jobs.iter().zip(&all).zip(&which).map(one).collect())
+        Ok(jobs.iter().zip(&all).zip(&judged).map(one).collect())
     }
 }
 
@@ -170,7 +169,6 @@ impl Loaded {
 mod tests {
     use super::*;
     use crate::containers::{Key, thread::ThreadId};
-    use crate::model::Judged;
     use crate::profile::tests::profile;
     use crate::window::Window;
     use std::sync::Mutex;
@@ -231,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn every_job_is_answered_and_equal_windows_are_judged_once() {
+    fn every_job_is_answered_and_a_workload_is_judged_at_once() {
         let jobs = vec![job("a", 1, 64), job("a", 2, 64), job("a", 3, 8), job("b", 4, 64), job("x", 5, 64)];
         let (said, sizes) = run(vec![install("a"), install("b"), Command::Judge(jobs)]);
         // The model says one nat a call, of which the 64 turns of one call weigh 2 + 1 + 1/2 + … + 1/62 = 6.71, over 16; that the
         // one call was made without the other makes each more surprising by 3 (1 - √½) = 0.88.
         assert_eq!(said, ["a/1 0.79", "a/2 0.79", "a/3 0.52", "b/4 0.79", "x/5 none"]);
-        assert_eq!(sizes, [2, 1]);
+        assert_eq!(sizes, [3, 1]);
     }
 
     #[test]

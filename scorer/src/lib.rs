@@ -28,6 +28,7 @@ pub mod model;
 pub mod novelty;
 pub mod profile;
 pub mod profiles;
+pub mod program;
 pub mod query;
 pub mod run;
 pub mod score;

@@ -5,10 +5,13 @@
 //!
 //! Each stage has what came in, what went out, and `dropped_total{stage,reason}`, so that the flow balances.
 
+use crate::model::memo::Counts;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where and why something was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -17,6 +20,40 @@ pub struct Dropped {
     pub stage: &'static str,
     /// From a small closed set.
     pub reason: &'static str,
+}
+
+/// What the models' memory did.
+#[derive(Clone, Debug, Default)]
+pub struct MemoMetrics {
+    windows: Family<Answered, Counter>,
+    barred: Counter,
+    entries: Gauge,
+    deviation: Gauge<f64, AtomicU64>,
+    told: Arc<Mutex<Counts>>,
+}
+
+/// How a window was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    by: &'static str,
+}
+
+impl MemoMetrics {
+    /// Brings the figures up to these counts.
+    pub fn tell(&self, counts: Counts, entries: usize) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (by, now, before) in [
+            ("memory", counts.remembered, told.remembered),
+            ("model", counts.computed, told.computed),
+            ("both", counts.audited, told.audited),
+        ] {
+            self.windows.get_or_create(&Answered { by }).inc_by(now.saturating_sub(before));
+        }
+        self.barred.inc_by(counts.barred.saturating_sub(told.barred));
+        self.entries.set(entries as i64);
+        self.deviation.set(counts.deviation);
+        *told = counts;
+    }
 }
 
 /// The scorer's metrics. Clones count together.
@@ -52,6 +89,8 @@ pub struct Metrics {
     pub window_latency: Histogram,
     /// Seconds a batch of windows took in the model.
     pub batch_seconds: Histogram,
+    /// What the models' memory did.
+    pub memo: MemoMetrics,
 }
 
 impl Default for Metrics {
@@ -75,6 +114,7 @@ impl Default for Metrics {
             windows_waiting: Gauge::default(),
             window_latency: fine,
             batch_seconds: seconds(),
+            memo: MemoMetrics::default(),
         }
     }
 }
@@ -114,6 +154,18 @@ impl Metrics {
             self.window_latency.clone(),
         );
         r.register("inference_batch_seconds", "A batch of windows in the model", self.batch_seconds.clone());
+        r.register(
+            "memo_windows",
+            "Windows answered from memory, by the model, or by both to compare",
+            self.memo.windows.clone(),
+        );
+        r.register("memo_barred", "Remembered calls that a model contradicted", self.memo.barred.clone());
+        r.register("memo_entries", "Calls remembered now", self.memo.entries.clone());
+        r.register(
+            "memo_deviation_nats",
+            "Largest difference of a window's mean between memory and model, of those compared",
+            self.memo.deviation.clone(),
+        );
         r
     }
 

@@ -9,6 +9,7 @@ use crate::window::{CALLS, CONTEXT, Window};
 pub mod fused;
 #[cfg(feature = "tch")]
 pub mod lstm;
+pub mod memo;
 
 /// Below this many nats, ln 2, a call was itself the likeliest: nothing was expected instead.
 pub const OWN: f32 = std::f32::consts::LN_2;

@@ -2,15 +2,19 @@
 //!
 //! In: a command's flags. Out: its work, or an [`Error`] with a documented code. Never: a decision of a stage.
 
-use crate::advise::AdviseError;
-use crate::app::AppError;
+use crate::advise::{self, AdviseError};
+use crate::app::{App, AppError};
 use crate::cli;
-use crate::client::ClientError;
+use crate::client::{self, ClientError};
 use crate::config::{Config, ConfigError, Settings};
 use crate::evaluate::methods::Name;
 use crate::evaluate::report::{Outcome, Style};
 use crate::evaluate::{self, EvaluateError};
-use crate::profile::ProfileError;
+use crate::inference::Loader;
+use crate::model::fused::{Fused, Kernel};
+use crate::model::{LanguageModel, ModelError};
+use crate::profile::{ProfileError, weights};
+use crate::shutdown;
 use crate::train::{TrainError, corpus::CorpusError, progress::Progress};
 use std::io::Write;
 use std::path::Path;
@@ -63,9 +67,23 @@ pub enum Error {
     /// The runtime could not be started.
     #[error("starting the runtime")]
     Runtime(#[from] std::io::Error),
-    /// There is no model in this binary.
+    /// Learning is another program's, and it is not there.
+    #[error("{command} needs {}, which cannot be started", path.display())]
+    Learner {
+        /// The command.
+        command: &'static str,
+        /// Where it was looked for.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no libtorch in this binary.
     #[error("this binary was built without libtorch: `{0}` needs one that was built with `--features tch`")]
     NoTorch(&'static str),
+    /// The other program was asked for what is this one's.
+    #[error("this program only trains and evaluates: ask surprisal-scorer")]
+    NotLearning,
 }
 
 impl Error {
@@ -80,7 +98,8 @@ impl Error {
             | Self::Train(TrainError::TooFew { .. })
             | Self::App(AppError::Profiles(ProfileError::Inconsistent(_) | ProfileError::Damaged(_))) => 65,
             Self::Client(ClientError::Unreachable { .. } | ClientError::Gone { .. }) => 69,
-            Self::NoTorch(_) => 78,
+            Self::NoTorch(_) | Self::Learner { .. } => 78,
+            Self::NotLearning => 2,
             _ => 1,
         }
     }
@@ -194,13 +213,69 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result
     written.map_err(|source| Error::Write { what: path.display().to_string(), source })
 }
 
-/// `serve`, in a binary without libtorch: the configuration is still checked.
-#[cfg(not(feature = "tch"))]
-#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-pub fn serve(args: cli::Serve) -> Result<(), Error> {
-    config(&args)?;
-    Err(Error::NoTorch("serve"))
+/// Makes models of profiles: the fastest kernel of this processor, on one core.
+pub fn loader() -> Loader {
+    loader_with(Kernel::fastest(), 1)
 }
+
+/// Makes models of profiles, for a kernel, on so many cores.
+pub fn loader_with(kernel: Kernel, threads: u16) -> Loader {
+    Box::new(move |profile| {
+        let v = &profile.vocabulary;
+        // However it came here: a model of another vocabulary would take one call for another.
+        weights::check_vocabulary(&profile.weights, &v.checksum()).map_err(|e| ModelError::Weights(e.to_string()))?;
+        let model = Fused::load(&profile.weights, profile.metadata.sizes, v.classes(), v.unseen(), kernel)?;
+        Ok(Box::new(model.threads(threads)) as Box<dyn LanguageModel>)
+    })
+}
+
+/// `serve`.
+#[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
+pub fn serve(args: cli::Serve) -> Result<(), Error> {
+    let config = config(&args)?;
+    let kernel = args.kernel.unwrap_or_else(Kernel::fastest);
+    if !kernel.is_available() {
+        tracing::warn!(%kernel, instead = %kernel.portable(), "this processor cannot run that kernel");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let end = runtime.block_on(async {
+        let shutdown = shutdown::on_signal()?;
+        let app = App::bind(config).await?;
+        tracing::info!(%kernel, version = env!("CARGO_PKG_VERSION"), "starting");
+        Ok(app.serve(loader_with(kernel, args.threads), shutdown).await?)
+    });
+    // A connection that does not end must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    end
+}
+
+/// `profile advise`.
+#[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
+pub fn advise(args: cli::Advise, out: &mut impl Write) -> Result<(), Error> {
+    let store = advise::open(&args.profiles)?;
+    let first = args.recordings.first().and_then(|name| name.to_str());
+    let workload = first.filter(|name| store.get(name).is_some());
+    let recordings = &args.recordings[usize::from(workload.is_some())..];
+    let loader = loader_with(Kernel::fastest(), args.threads);
+    let advice = advise::advise(&store, workload, recordings, args.allow_truncated, loader)?;
+    client::advice::print(&advice, args.output, out)?;
+    Ok(())
+}
+
+/// Becomes [`LEARNER`], which lies beside this program, with the same arguments: only it has libtorch, so that who serves and
+/// asks does not load it.
+#[cfg(feature = "tch")]
+pub fn learn_elsewhere(command: &'static str) -> Result<(), Error> {
+    use std::os::unix::process::CommandExt as _;
+    let path = std::env::current_exe().map(|exe| exe.with_file_name(LEARNER)).unwrap_or_else(|_| LEARNER.into());
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_else(|| path.clone().into());
+    let source = std::process::Command::new(&path).arg0(name).args(args).exec();
+    Err(Error::Learner { command, path, source })
+}
+
+/// The program that trains and evaluates.
+pub const LEARNER: &str = "surprisal-learn";
 
 /// `train`, in a binary without libtorch.
 #[cfg(not(feature = "tch"))]
@@ -209,39 +284,15 @@ pub fn train(_: cli::Train) -> Result<(), Error> {
     Err(Error::NoTorch("train"))
 }
 
-/// `profile advise`, in a binary without libtorch.
-#[cfg(not(feature = "tch"))]
-#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-pub fn advise(_: cli::Advise, _: &mut impl Write) -> Result<(), Error> {
-    Err(Error::NoTorch("profile advise"))
-}
-
 #[cfg(feature = "tch")]
-pub use with_torch::{advise, loader, serve, train};
+pub use with_torch::train;
 
 #[cfg(feature = "tch")]
 mod with_torch {
-    use super::{Error, cli, config};
-    use crate::advise;
-    use crate::app::App;
-    use crate::client;
-    use crate::inference::Loader;
-    use crate::model::{LanguageModel, ModelError, Sizes, lstm};
-    use crate::profile::weights;
-    use crate::shutdown;
+    use super::{Error, cli};
+    use crate::model::{Sizes, lstm};
     use crate::train::{Options, corpus::Corpus, corpus::Workload, learn::learn, progress::Progress};
     use std::collections::BTreeMap;
-
-    /// Makes LSTMs of profiles.
-    pub fn loader() -> Loader {
-        Box::new(|profile| {
-            let v = &profile.vocabulary;
-            // However it came here: a model of another vocabulary would take one call for another.
-            weights::check_vocabulary(&profile.weights, &v.checksum()).map_err(|e| ModelError::Weights(e.to_string()))?;
-            let model = lstm::Lstm::load(&profile.weights, profile.metadata.sizes, v.classes(), v.unseen())?;
-            Ok(Box::new(model) as Box<dyn LanguageModel>)
-        })
-    }
 
     /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:
     /// with its spinning, threads that wait take whole cores from those that work.
@@ -258,24 +309,6 @@ mod with_torch {
         });
         let error = again.unwrap_or_else(|e| e);
         tracing::warn!(%error, "could not start anew with OMP_WAIT_POLICY=PASSIVE: set it, or the model may be slow on busy cores");
-    }
-
-    /// `serve`.
-    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-    pub fn serve(args: cli::Serve) -> Result<(), Error> {
-        wait_passively();
-        let config = config(&args)?;
-        lstm::set_threads(args.threads);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let end = runtime.block_on(async {
-            let shutdown = shutdown::on_signal()?;
-            let app = App::bind(config).await?;
-            tracing::info!(device = lstm::device(), version = env!("CARGO_PKG_VERSION"), "starting");
-            Ok(app.serve(loader(), shutdown).await?)
-        });
-        // A connection that does not end must not hold the process.
-        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-        end
     }
 
     /// Before `evaluate` uses the model.
@@ -324,20 +357,6 @@ mod with_torch {
                 dir.display()
             ));
         }
-        Ok(())
-    }
-
-    /// `profile advise`.
-    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-    pub fn advise(args: cli::Advise, out: &mut impl std::io::Write) -> Result<(), Error> {
-        wait_passively();
-        lstm::set_threads(args.threads);
-        let store = advise::open(&args.profiles)?;
-        let first = args.recordings.first().and_then(|name| name.to_str());
-        let workload = first.filter(|name| store.get(name).is_some());
-        let recordings = &args.recordings[usize::from(workload.is_some())..];
-        let advice = advise::advise(&store, workload, recordings, args.allow_truncated, loader())?;
-        client::advice::print(&advice, args.output, out)?;
         Ok(())
     }
 

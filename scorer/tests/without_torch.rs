@@ -7,9 +7,7 @@ use std::process::Command;
 #[test]
 fn what_needs_libtorch_says_so() {
     for (args, code) in [
-        (vec!["serve", "--profiles", "/nonexistent"], 78),
         (vec!["train", "--profiles", "/nonexistent", "/nonexistent.jsonl"], 78),
-        (vec!["profile", "advise", "--profiles", "/nonexistent", "/nonexistent.jsonl"], 78),
         (vec!["scores", "list", "--server", "http://127.0.0.1:1"], 69),
     ] {
         let out = Command::new(env!("CARGO_BIN_EXE_surprisal-scorer")).args(&args).output().expect("runs");

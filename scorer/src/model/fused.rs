@@ -90,7 +90,9 @@ impl Fused {
         std::thread::scope(|scope| {
             let part = |part| scope.spawn(move || self.model.judge(part, ask));
             let parts: Vec<_> = sequences.chunks(windows.len().div_ceil(threads)).map(part).collect();
-            let join = |part: std::thread::ScopedJoinHandle<'_, Vec<Answer>>| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+            let join = |part: std::thread::ScopedJoinHandle<'_, Vec<Answer>>| {
+                part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+            };
             parts.into_iter().flat_map(join).collect()
         })
     }

@@ -102,7 +102,7 @@ impl Lstm {
         if let Some(masks) = hide {
             embedded = embedded.f_mul(&masks.embedded)?;
         }
-        let state = Tensor::f_zeros([1, inputs.size()[0], self.hidden], (Kind::Float, self.vs.device()))?;
+        let state = Tensor::f_zeros([1, inputs.size()[0], self.hidden], (self.embedding.kind(), self.vs.device()))?;
         let layer: Vec<&Tensor> = self.layer.iter().collect();
         let (mut out, _, _) = embedded.f_lstm(&[&state, &state], &layer, true, 1, 0.0, false, false, true)?;
         let [weight, bias] = &self.head;
@@ -114,10 +114,33 @@ impl Lstm {
 
     /// −ln p of each target, with the logits and their normaliser.
     fn nll(&self, batch: &Batch, hide: Option<&Masks>) -> Result<(Tensor, Tensor, Tensor), TchError> {
-        let logits = self.forward(&batch.inputs, hide)?;
+        let logits = self.forward(&batch.inputs, hide)?.f_to_kind(Kind::Float)?;
         let norm = logits.f_logsumexp([-1], false)?;
         let picked = logits.f_gather(2, &batch.targets.f_unsqueeze(2)?, false)?.f_squeeze_dim(2)?;
         Ok((norm.f_sub(&picked)?, logits, norm))
+    }
+
+    /// With weights and states of 16 bits, to compare speeds with; it does not learn any more.
+    pub fn into_bf16(mut self) -> Self {
+        self.vs.bfloat16();
+        self
+    }
+
+    /// Surprisals alone, without what was expected, of windows of about one length; `batch` of them at once.
+    pub fn surprisals(&self, windows: &[Encoded], batch: usize) -> Result<Vec<Vec<f32>>, ModelError> {
+        let _guard = tch::no_grad_guard();
+        let mut all = Vec::with_capacity(windows.len());
+        for part in windows.chunks(batch.max(1)) {
+            let chosen: Vec<_> = part.iter().collect();
+            let batch = Batch::new(&chosen, self.vs.device())?;
+            let (nll, _, _) = self.nll(&batch, None)?;
+            let unseen = batch.targets.f_eq(UNKNOWN)?.f_to_kind(Kind::Float)?.f_mul_scalar(self.unseen_nats)?;
+            let (nll, length) = (floats(&nll.f_add(&unseen)?)?, batch.length as usize);
+            all.extend(
+                part.iter().enumerate().map(|(w, window)| nll[w * length..][window.scored_from..window.targets.len()].to_vec()),
+            );
+        }
+        Ok(all)
     }
 
     fn judge_batch(&self, windows: &[&Encoded]) -> Result<Vec<Judged>, TchError> {

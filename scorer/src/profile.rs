@@ -286,8 +286,15 @@ impl Profile {
     pub fn write(&self, profiles: &Path) -> Result<PathBuf, ProfileError> {
         let dir = profiles.join(directory_name(&self.metadata.workload));
         std::fs::create_dir_all(&dir).map_err(|source| ProfileError::Io { doing: "creating", path: dir.clone(), source })?;
-        write_file(&dir.join(WEIGHTS), &self.weights)?;
-        write_file(&dir.join(METADATA), &self.metadata_json()?)?;
+        // Both are on the disk before the first takes its place: on a full one the old two stay, and fit each other.
+        let staged = stage(&dir.join(WEIGHTS), &self.weights)
+            .and_then(|weights| Ok((weights, stage(&dir.join(METADATA), &self.metadata_json()?)?)));
+        let (weights, metadata) = staged.inspect_err(|_| {
+            // Only a directory that is empty goes: one that was made for this.
+            let _not_empty = std::fs::remove_dir(&dir);
+        })?;
+        weights.place()?;
+        metadata.place()?;
         Ok(dir)
     }
 
@@ -344,12 +351,30 @@ pub(crate) fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, ProfileError> 
 
 /// Writes a file so that a reader finds the old or the new one, never a part.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ProfileError> {
+    stage(path, bytes)?.place()
+}
+
+/// A file's new content, on the disk beside it; dropped, it is gone.
+struct Staged {
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, ProfileError> {
     let fail = |source| ProfileError::Io { doing: "writing", path: path.to_owned(), source };
     let dir = path.parent().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir).map_err(fail)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    Ok(Staged { path: path.to_owned(), file })
+}
+
+impl Staged {
+    /// It takes the file's place.
+    fn place(self) -> Result<(), ProfileError> {
+        let Self { path, file } = self;
+        file.persist(&path).map_err(|e| ProfileError::Io { doing: "writing", path, source: e.error })?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{SOON, agent_command, containerd, metric, more_calls, on_small_disk, 
 use anyhow::{Context as _, Result, ensure};
 use std::{fs, path::Path, process::Output, thread, time::Duration};
 use surprisal_e2e::{Daemon, Scorer, Scratch, scorer, wait_for};
+use surprisal_proto::v1::{GetProfileRequest, ImportRequest, ProfileArchive, profiles_client::ProfilesClient};
 
 /// Under the JSON Lines file: the agent goes on, the scorer gets everything, what the file lacks is counted and said once.
 #[test]
@@ -76,6 +77,86 @@ fn a_full_disk_under_the_profiles_changes_nothing() -> Result<()> {
     rest.clear();
     ensure!(daemon.terminate(SOON)?.success(), "{}", daemon.log());
     Ok(())
+}
+
+/// Under the profiles, in the middle of an import: there is room for the new weights and not for what describes them. The import
+/// is refused, the profile before stays in force, and a scorer that starts on what is on the disk takes it too.
+#[test]
+fn a_disk_that_fills_during_an_import_keeps_the_old_profile() -> Result<()> {
+    const WORKLOAD: &str = "demo/-/redis";
+    let scratch = Scratch::new()?;
+    let (old, new) = (trained(&scratch, "1")?, trained(&scratch, "2")?);
+    ensure!(old.weights != new.weights && new.weights.len() <= 4096 && new.metadata.len() > 4096, "one page and more than one");
+    let dir = scratch.path().join("small");
+    fs::create_dir(&dir)?;
+    let address = scorer::free_address()?;
+    let mut command = scorer::command(&["serve", "--listen", &address.to_string(), "--profiles"])?;
+    command.arg(&dir);
+    let mut daemon = Daemon::start(&scratch, "scorer", &mut on_small_disk(&command, &dir, "128k"))?;
+    let url = format!("http://{address}");
+    daemon.wait_until("it answers", SOON, |_| set(&url, None).is_ok_and(|out| out.status.success()))?;
+    import(&url, old, WORKLOAD)?;
+    let version = version(&url, WORKLOAD)?;
+    let inside = Path::new("/proc").join(daemon.pid().to_string()).join("root").join(dir.strip_prefix("/")?);
+    ensure!(fs::write(inside.join("filler"), vec![0; 1 << 20]).is_err(), "the disk was to be full");
+    let filler = fs::OpenOptions::new().write(true).open(inside.join("filler"))?;
+    filler.set_len(filler.metadata()?.len() / 4096 * 4096 - 4096)?;
+
+    for workload in [WORKLOAD, "another/-/one"] {
+        let refused = import(&url, new.clone(), workload).expect_err("there is no room");
+        ensure!(format!("{refused:#}").contains("No space left"), "with the reason: {refused:#}");
+    }
+    ensure!(self::version(&url, WORKLOAD)? == version, "another profile is in force");
+    // What a scorer finds that starts now.
+    let copy = scratch.path().join("copy");
+    fs::create_dir(&copy)?;
+    for entry in fs::read_dir(&inside)?.flatten().filter(|e| e.path().is_dir()) {
+        fs::create_dir(copy.join(entry.file_name()))?;
+        for file in fs::read_dir(entry.path())?.flatten() {
+            fs::copy(file.path(), copy.join(entry.file_name()).join(file.file_name()))?;
+        }
+    }
+    let dirs: Vec<_> = fs::read_dir(&copy)?.flatten().map(|e| e.file_name()).collect();
+    ensure!(dirs.len() == 1, "the refused workload's directory stays: {dirs:?}");
+    let again = Scorer::serve(&scratch, &copy, &[])?;
+    wait_for("the old profile", SOON, || self::version(&again.url(), WORKLOAD).ok().filter(|v| *v == version));
+    ensure!(!again.daemon.log().contains("refused"), "{}", again.daemon.log());
+    ensure!(daemon.terminate(SOON)?.success(), "{}", daemon.log());
+    Ok(())
+}
+
+/// A tiny model of the demo's recording, as an archive.
+fn trained(scratch: &Scratch, seed: &str) -> Result<ProfileArchive> {
+    let dir = scratch.path().join(format!("trained-{seed}"));
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo/normal.jsonl.zst");
+    let mut command = scorer::command(&["train", "--any-label", "--allow-truncated", "--epochs", "1", "--max-windows", "100"])?;
+    command.args(["--embedding", "2", "--hidden", "3", "--seed", seed, "--profiles"]).arg(&dir).arg(recording);
+    let out = command.output()?;
+    ensure!(out.status.success(), "training: {}", String::from_utf8_lossy(&out.stderr));
+    let profile = fs::read_dir(&dir)?.next().context("a profile")??.path();
+    Ok(ProfileArchive {
+        metadata: fs::read(profile.join("profile.json"))?,
+        weights: fs::read(profile.join("weights.safetensors"))?,
+    })
+}
+
+fn import(url: &str, archive: ProfileArchive, workload: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut client = ProfilesClient::connect(url.to_owned()).await?;
+        client.import(ImportRequest { archive: Some(archive), workload: workload.to_owned() }).await?;
+        Ok(())
+    })
+}
+
+/// The version of a workload's profile in force.
+fn version(url: &str, workload: &str) -> Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut client = ProfilesClient::connect(url.to_owned()).await?;
+        let answer = client.get(GetProfileRequest { workload: workload.to_owned() }).await?.into_inner();
+        Ok(answer.profile.context("a profile")?.version)
+    })
 }
 
 /// Sets the threshold of all workloads, or clears it.

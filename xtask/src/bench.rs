@@ -5,6 +5,7 @@
 
 mod fleet;
 pub(crate) mod overhead;
+mod tracefs;
 
 use crate::{
     build_ebpf,
@@ -100,6 +101,8 @@ fn micro(bench: &str, json: Option<&Path>, hash: bool, rounds: Option<u32>) -> R
     if let Some(rounds) = rounds {
         cargo.arg("--rounds").arg(rounds.to_string());
     }
+    // The classic tracepoint is attached through it.
+    let _tracefs = tracefs::mounted()?;
     shell::run(&mut cargo)
 }
 

@@ -159,15 +159,17 @@ fn build(no_build: bool) -> Result<Programs> {
         setup::ensure(&[Part::Bpf])?;
         crate::build_ebpf::build()?;
         // Apart from the benches: they want other features of what the agent stands on.
-        shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "surprisal-agent"]))?;
+        let build = ["build", "--release", "--locked", "--package", "surprisal-agent"];
+        shell::run(shell::cargo().args(build))?;
+        shell::run(shell::cargo().args(build).args(["--example", "attach", "--example", "sink"]))?;
     }
-    let examples = ["--example", "attach", "--example", "sink"];
-    let mut cargo = shell::cargo();
-    shell::run(cargo.args(["build", "--release", "--locked", "--package", "surprisal-agent"]).args(examples))?;
     let release = crate::target().join("release");
-    let agent = release.join("surprisal-agent");
-    ensure!(agent.is_file(), "there is no {}", agent.display());
-    Ok(Programs { agent, attach: release.join("examples/attach"), sink: release.join("examples/sink") })
+    let find = |name: &str| -> Result<PathBuf> {
+        let path = release.join(name);
+        ensure!(path.is_file(), "there is no {}; leave out --no-build", path.display());
+        Ok(path)
+    };
+    Ok(Programs { agent: find("surprisal-agent")?, attach: find("examples/attach")?, sink: find("examples/sink")? })
 }
 
 fn load_average() -> f64 {
@@ -207,6 +209,7 @@ impl<'a> Bench<'a> {
         peers: &'a [Peer],
     ) -> Result<Self> {
         println!("load average before: {:.2}; starting {} servers", load_average(), workloads.len());
+        audit::unmount_leftovers()?;
         let containerd = Containerd::start()?;
         let sink = Sink::start(programs, containerd.scratch())?;
         let start = |containerd: &Containerd| -> Result<Vec<Server>> {
@@ -232,7 +235,7 @@ impl<'a> Bench<'a> {
         let wanted = peers.contains(&Peer::Auditd);
         let audit = if wanted { audited().map_err(|error| format!("{error:#}")) } else { Err("not wanted".to_owned()) };
         interrupt.check()?;
-        let tracefs = peers::tracefs()?;
+        let tracefs = super::tracefs::mounted()?;
         Ok(Self { args, programs, interrupt, peers, sink, servers, audit, _tracefs: tracefs, containerd })
     }
 

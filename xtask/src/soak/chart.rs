@@ -18,9 +18,9 @@ const PANELS: [(&str, &[Line]); 3] = [
     (
         "entries",
         &[
-            ("in the agent's maps", |s| s.map_entries() as f64),
+            ("map entries of the agent", |s| s.map_entries() as f64),
             ("containers alive", |s| s.alive as f64),
-            ("the agent's threads", |s| s.agent.threads),
+            ("threads of the agent", |s| s.agent.threads),
         ],
     ),
 ];

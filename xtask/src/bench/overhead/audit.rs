@@ -64,10 +64,10 @@ impl Audit {
     /// Prepares it, and leaves it off; an error says why it cannot be had here.
     pub(super) fn prepare(scratch: &Scratch) -> Result<Self> {
         let tools = Tools { root: setup::auditd()? };
-        let killed = end_leftovers(&tools)?;
+        end_leftovers(&tools)?;
         let before = tools.status()?;
         let number = |name: &str| status(&before, name).with_context(|| format!("auditctl does not say {name}: {before}"));
-        let enabled = if killed { 0 } else { number("enabled")? };
+        let enabled = number("enabled")?;
         ensure!(number("pid")? == 0, "another audit daemon runs (process {})", number("pid")?);
         ensure!(enabled != 2, "audit's settings are locked until the next start of the machine");
         ensure!(tools.run(&["-l"])?.lines().all(is_harmless), "audit has rules of somebody else's (auditctl -l)");
@@ -205,8 +205,8 @@ impl Auditing<'_> {
     }
 }
 
-/// Takes away what a killed run left; true: there was something.
-fn end_leftovers(tools: &Tools) -> Result<bool> {
+/// Unmounts what a killed run left, before its directory is removed.
+pub(super) fn unmount_leftovers() -> Result<()> {
     for line in fs::read_to_string("/proc/mounts").unwrap_or_default().lines() {
         let mut fields = line.split(' ');
         if fields.next() == Some(MOUNT) {
@@ -214,11 +214,19 @@ fn end_leftovers(tools: &Tools) -> Result<bool> {
             shell::run(Command::new("umount").arg("--lazy").args(fields.next()))?;
         }
     }
-    let left = tools.run(&["-l"])?.contains(&format!("key={KEY}"));
-    if left {
-        tools.run(&["-D", "-k", KEY])?;
+    Ok(())
+}
+
+/// Takes away what a killed run left in the kernel: its rules say that all of it was ours, and we only begin where audit is
+/// as the kernel starts with it.
+fn end_leftovers(tools: &Tools) -> Result<()> {
+    let rules = tools.run(&["-l"])?;
+    if [format!("key={KEY}"), format!("auid!={LOGIN}")].iter().any(|mark| rules.contains(mark)) {
+        for args in [&["-D", "-k", KEY][..], &["-e", "0"], &["-f", "1"], &["-b", "64"]] {
+            tools.run(args)?;
+        }
     }
-    Ok(left)
+    Ok(())
 }
 
 /// Debian's settings, but for places, and that a full disk is not an emergency.

@@ -4,15 +4,9 @@
 //! cannot work here is left out in silence.
 
 use super::{audit::Auditing, workloads::Server};
-use crate::{shell, undo::Undo};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 use surprisal_e2e::{Daemon, Scratch};
 
 /// Until a peer is at work, and until it has ended.
@@ -43,17 +37,6 @@ impl Peer {
             Self::PerfTrace => "perf_trace",
         }
     }
-}
-
-/// The tracepoints' file system, which tracers need and perf would mount for good: there for as long as the value is.
-pub(super) fn tracefs() -> Result<Undo> {
-    const TRACEFS: &str = "/sys/kernel/tracing";
-    let mut undo = Undo::default();
-    if !Path::new(TRACEFS).join("events").is_dir() {
-        shell::run(Command::new("mount").args(["-t", "tracefs", "tracefs", TRACEFS]))?;
-        undo.later("the mount of tracefs", || shell::run(Command::new("umount").arg(TRACEFS)));
-    }
-    Ok(undo)
 }
 
 /// A sign that a peer saw something, for people.

@@ -311,6 +311,9 @@ pub enum ReadError {
     },
 }
 
+/// Longest line that is read, bytes: a thousand times the longest that the agent writes.
+const LINE_MAX: u64 = 16 << 20;
+
 /// Reads one file of a recording, line by line.
 #[derive(Debug)]
 pub struct Reader<R> {
@@ -356,7 +359,12 @@ impl<R: BufRead> Reader<R> {
 
     fn read(&mut self) -> Result<Option<Line>, ReadError> {
         self.buffer.clear();
-        let n = self.input.read_line(&mut self.buffer).map_err(|source| ReadError::Io { line: self.line + 1, source })?;
+        // As of the header: without a bound, a file without newlines would be read into memory whole.
+        let mut input = io::Read::take(&mut self.input, LINE_MAX);
+        let n = input.read_line(&mut self.buffer).map_err(|source| ReadError::Io { line: self.line + 1, source })?;
+        if n as u64 == LINE_MAX && !self.buffer.ends_with('\n') {
+            return Err(ReadError::Truncated { line: self.line, reason: "the next line is longer than any that is written" });
+        }
         if n == 0 {
             return Err(ReadError::Truncated { line: self.line, reason: "the end line is missing" });
         }
@@ -466,6 +474,11 @@ mod tests {
             (b"hello\n".to_vec(), "not a recording: the first line is no header"),
             (other("\"version\":1", "\"version\":9"), "the format's version is 9, this program reads 1"),
             (other("x86_64", "riscv64"), "the call numbering is \"riscv64\", this program reads \"x86_64\""),
+            (
+                [write(&[]).split_inclusive(|b| *b == b'\n').next().expect("a header"), &vec![b' '; LINE_MAX as usize + 1]]
+                    .concat(),
+                "truncated after line 1: the next line is longer than any that is written",
+            ),
             (other("\"lines\":1", "\"lines\":2"), "truncated after line 1: the end line counts other lines"),
         ] {
             assert_eq!(read(&bytes), Err(message.to_owned()));

@@ -43,7 +43,7 @@ pub(super) struct Row {
     least: f64,
     most: f64,
     pub(super) ratio: f64,
-    server_us: f64,
+    pub(super) server_us: f64,
     agent: Option<AgentCost>,
 }
 

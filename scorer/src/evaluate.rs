@@ -36,8 +36,6 @@ pub mod leakage;
 pub mod lidds;
 pub mod methods;
 pub mod metrics;
-#[cfg(feature = "tch")]
-pub mod ours;
 pub mod plot;
 pub mod protocol;
 pub mod recorded;

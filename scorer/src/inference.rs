@@ -55,9 +55,8 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     // Models are born on the thread, and never leave it.
     let own = move || {
-        runtime.block_on(
-            Owner { models: HashMap::new(), memo: Memo::new(memo::ENTRIES), installed: 0, loader, sink, metrics }.run(rx),
-        )
+        let owner = Owner { models: HashMap::new(), memo: Memo::new(memo::ENTRIES), installed: 0, loader, sink, metrics };
+        runtime.block_on(owner.run(rx));
     };
     let thread = std::thread::Builder::new().name("inference".into()).spawn(own)?;
     Ok((tx, thread))

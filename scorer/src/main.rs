@@ -13,14 +13,8 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), run::Error> {
     match command {
         Command::Serve(args) => run::serve(args),
-        #[cfg(feature = "tch")]
         Command::Train(_) => run::learn_elsewhere("train"),
-        #[cfg(not(feature = "tch"))]
-        Command::Train(args) => run::train(args),
-        #[cfg(feature = "tch")]
         Command::Evaluate(_) => run::learn_elsewhere("evaluate"),
-        #[cfg(not(feature = "tch"))]
-        Command::Evaluate(args) => run::evaluate(args, &mut io::stdout()),
         Command::Scores { command } => run::ask(client::scores(command, &mut io::stdout())),
         Command::Status(ask) => run::ask(client::status(&ask, &mut io::stdout())),
         Command::Profile { command: Profile::Advise(args) } => run::advise(args, &mut io::stdout()),

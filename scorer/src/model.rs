@@ -1,14 +1,13 @@
 //! What a language model is to everybody else.
 //!
 //! In: windows as classes. Out: surprisals, and at the most surprising calls what was expected.
-//! Never: a name, a threshold, a file. What implements it: [`fused`], and `lstm`, which also learns and is the reference.
+//! Never: a name, a threshold, a file. What implements it: [`fused`]; and, in the crate that learns, the
+//! reference.
 
 use crate::vocab::{BOS, Vocabulary};
 use crate::window::{CALLS, CONTEXT, Window};
 
 pub mod fused;
-#[cfg(feature = "tch")]
-pub mod lstm;
 pub mod memo;
 
 /// Below this many nats, ln 2, a call was itself the likeliest: nothing was expected instead.

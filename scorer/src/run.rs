@@ -78,9 +78,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// There is no libtorch in this binary.
-    #[error("this binary was built without libtorch: `{0}` needs one that was built with `--features tch`")]
-    NoTorch(&'static str),
     /// The other program was asked for what is this one's.
     #[error("this program only trains and evaluates: ask surprisal-scorer")]
     NotLearning,
@@ -98,7 +95,7 @@ impl Error {
             | Self::Train(TrainError::TooFew { .. })
             | Self::App(AppError::Profiles(ProfileError::Inconsistent(_) | ProfileError::Damaged(_))) => 65,
             Self::Client(ClientError::Unreachable { .. } | ClientError::Gone { .. }) => 69,
-            Self::NoTorch(_) | Self::Learner { .. } => 78,
+            Self::Learner { .. } => 78,
             Self::NotLearning => 2,
             _ => 1,
         }
@@ -121,15 +118,12 @@ fn config(args: &cli::Serve) -> Result<Config, ConfigError> {
     Config::load(args.config.as_deref(), flags)
 }
 
-/// `evaluate`.
-#[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
-pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
+/// What makes a method of its name.
+pub type MakeFitter<'a> = &'a dyn Fn(Name) -> Box<dyn evaluate::methods::Fitter>;
+
+/// `evaluate`, with whoever makes the methods: our own learn, and that is not this crate's.
+pub fn evaluate(args: &cli::Evaluate, fitter: MakeFitter<'_>, out: &mut dyn Write) -> Result<(), Error> {
     let names = if args.methods.is_empty() { Name::all() } else { args.methods.clone() };
-    if cfg!(not(feature = "tch")) && args.methods.iter().any(|n| matches!(n, Name::Ours(_))) {
-        return Err(Error::NoTorch("evaluate --methods surprisal,lstm"));
-    }
-    #[cfg(feature = "tch")]
-    with_torch::prepare(args.model.threads);
     let reading = evaluate::Reading { abi: args.abi, traces: args.traces, workload: args.workload.clone() };
     let options = evaluate::Options {
         figures: evaluate::figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.model.seed },
@@ -144,7 +138,7 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
     if args.no_argument_classes {
         data.forget_classes();
     }
-    let fitters: Vec<_> = names.into_iter().map(|name| fitter(name, &args)).collect();
+    let fitters: Vec<_> = names.into_iter().map(fitter).collect();
     let path = args.data.display().to_string();
     let (report, said) = evaluate::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;
     if let Some(file) = &args.save_scores {
@@ -177,31 +171,6 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Methods(failed.into_iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")))
-}
-
-/// What makes a method.
-#[cfg(not(feature = "tch"))]
-fn fitter(name: Name, _: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
-    match name {
-        Name::Ours(ours) => Box::new(ours),
-        Name::Baseline(kind) => Box::new(kind),
-    }
-}
-
-/// What makes a method.
-#[cfg(feature = "tch")]
-fn fitter(name: Name, args: &cli::Evaluate) -> Box<dyn evaluate::methods::Fitter> {
-    let ours = match name {
-        Name::Ours(ours) => ours,
-        Name::Baseline(kind) => return Box::new(kind),
-    };
-    let how = evaluate::ours::How {
-        sizes: crate::model::Sizes { embedding: args.model.embedding, hidden: args.model.hidden },
-        max_windows: args.model.max_windows as usize,
-        epochs: args.model.epochs,
-        threads: args.model.threads,
-    };
-    Box::new(evaluate::ours::Trainer { ours, how })
 }
 
 fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
@@ -262,12 +231,11 @@ pub fn advise(args: cli::Advise, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// Becomes [`LEARNER`], which lies beside this program, with the same arguments: only it has libtorch, so that who serves and
+/// Becomes [`LEARNER`], which lies beside this program, with the same arguments: only that has libtorch, so that who serves and
 /// asks does not load it.
-#[cfg(feature = "tch")]
 pub fn learn_elsewhere(command: &'static str) -> Result<(), Error> {
     use std::os::unix::process::CommandExt as _;
-    let path = std::env::current_exe().map(|exe| exe.with_file_name(LEARNER)).unwrap_or_else(|_| LEARNER.into());
+    let path = std::env::current_exe().map_or_else(|_| LEARNER.into(), |exe| exe.with_file_name(LEARNER));
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| path.clone().into());
     let source = std::process::Command::new(&path).arg0(name).args(args).exec();
@@ -276,110 +244,3 @@ pub fn learn_elsewhere(command: &'static str) -> Result<(), Error> {
 
 /// The program that trains and evaluates.
 pub const LEARNER: &str = "surprisal-learn";
-
-/// `train`, in a binary without libtorch.
-#[cfg(not(feature = "tch"))]
-#[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-pub fn train(_: cli::Train) -> Result<(), Error> {
-    Err(Error::NoTorch("train"))
-}
-
-#[cfg(feature = "tch")]
-pub use with_torch::train;
-
-#[cfg(feature = "tch")]
-mod with_torch {
-    use super::{Error, cli};
-    use crate::model::{Sizes, lstm};
-    use crate::train::{Options, corpus::Corpus, corpus::Workload, learn::learn, progress::Progress};
-    use std::collections::BTreeMap;
-
-    /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:
-    /// with its spinning, threads that wait take whole cores from those that work.
-    fn wait_passively() {
-        use std::os::unix::process::CommandExt as _;
-        const POLICY: &str = "OMP_WAIT_POLICY";
-        if std::env::var_os(POLICY).is_some() {
-            return;
-        }
-        let again = std::env::current_exe().map(|exe| {
-            let mut args = std::env::args_os();
-            let name = args.next().unwrap_or_else(|| exe.clone().into());
-            std::process::Command::new(exe).arg0(name).args(args).env(POLICY, "PASSIVE").exec()
-        });
-        let error = again.unwrap_or_else(|e| e);
-        tracing::warn!(%error, "could not start anew with OMP_WAIT_POLICY=PASSIVE: set it, or the model may be slow on busy cores");
-    }
-
-    /// Before `evaluate` uses the model.
-    pub(super) fn prepare(threads: u16) {
-        wait_passively();
-        lstm::set_threads(threads);
-    }
-
-    /// `train`.
-    #[allow(clippy::needless_pass_by_value, reason = "the same signature with and without libtorch")]
-    pub fn train(args: cli::Train) -> Result<(), Error> {
-        wait_passively();
-        let progress = Progress::default();
-        let mut corpus = Corpus::default();
-        for path in &args.recordings {
-            corpus.read(path, args.any_label, args.allow_truncated)?;
-        }
-        let corpus = corpus.finish();
-        for cut in &corpus.truncated {
-            progress.line(&format!("{cut}: taken as far as it goes"));
-        }
-        if corpus.unnamed_calls > 0 {
-            progress.line(&format!("{} calls of containers that the recordings do not name are left out", corpus.unnamed_calls));
-        }
-        let options = Options {
-            sizes: Sizes { embedding: args.model.embedding, hidden: args.model.hidden },
-            max_windows: args.model.max_windows as usize,
-            epochs: args.model.epochs,
-            budget: args.false_alarms_per_day,
-            seed: args.model.seed,
-            threads: args.model.threads,
-        };
-        for (workload, data) in chosen(corpus.workloads, &args)? {
-            crate::profile::check_workload(&workload)?;
-            let profile = learn(&workload, &data, options, &progress)?;
-            let dir = profile.write(&args.profiles)?;
-            let c = &profile.metadata.calibration;
-            progress.line(&format!(
-                "{workload}: threshold {:.3} nats/call{} (held-out mean {:.3}, highest {:.3}, highest of all {:.3}); version {} in {}",
-                c.threshold.nats(),
-                if c.extrapolated { ", extrapolated" } else { "" },
-                c.mean,
-                c.quantiles.last().map_or(0.0, |q| q.score),
-                c.highest,
-                profile.metadata.version,
-                dir.display()
-            ));
-        }
-        Ok(())
-    }
-
-    fn chosen(mut found: BTreeMap<String, Workload>, args: &cli::Train) -> Result<BTreeMap<String, Workload>, Error> {
-        let names = found.keys().cloned().collect::<Vec<_>>().join(", ");
-        if let Some(name) = &args.workload {
-            found.retain(|w, _| w == name);
-        }
-        // Without a name there is no workload to make a profile of, unless one is given.
-        if args.rename.is_none() {
-            found.remove("");
-        }
-        if found.is_empty() {
-            return Err(Error::Nothing(match &args.workload {
-                Some(name) => format!("the recordings hold no calls of workload {name:?} (they hold: {names})"),
-                None => "the recordings hold no calls of a named container".to_owned(),
-            }));
-        }
-        let Some(name) = &args.rename else { return Ok(found) };
-        let mut all = Workload::default();
-        for workload in found.into_values() {
-            all.merge(workload);
-        }
-        Ok(BTreeMap::from([(name.clone(), all)]))
-    }
-}

@@ -8,8 +8,6 @@
 //! [`timeline`] puts back into the order of time.
 
 pub mod corpus;
-#[cfg(feature = "tch")]
-pub mod learn;
 pub mod progress;
 pub mod select;
 pub mod split;

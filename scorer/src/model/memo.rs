@@ -222,7 +222,7 @@ impl Memo {
                 };
                 let agrees = (entry.nats - nats).abs() <= self.agree;
                 match entry.standing {
-                    Standing::Barred => continue,
+                    Standing::Barred => {}
                     _ if agrees => {
                         entry.standing = Standing::Agreed;
                         if entry.expected.is_none() {
@@ -288,7 +288,7 @@ mod tests {
                 let mut top: Vec<_> = top.collect();
                 top.sort_by(|a, b| nll[b.index].total_cmp(&nll[a.index]));
                 top.truncate(CANDIDATES);
-                Judged { top, nll }
+                Judged { nll, top }
             };
             Ok(windows.iter().map(one).collect())
         }

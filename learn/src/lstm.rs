@@ -1,18 +1,19 @@
 //! The LSTM, through libtorch.
 //!
-//! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights. Serving uses [`super::fused`], which
+//! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights. Serving uses
+//! [`surprisal_scorer::model::fused`], which
 //! is pinned to this by tests.
 //! Never: a file, a score. The only module that names `tch`.
 //!
 //! Embedding, one LSTM layer, a linear head over all classes, f32. Each window starts from a zero state:
 //! what came before it is shown as context, so a window's score does not depend on what was scored earlier.
 
-use super::{Encoded, Judged, LanguageModel, ModelError, OWN, Position, Sizes};
-use crate::profile::weights::{self, TensorData};
-use crate::verdict::{CANDIDATES, EXPECTED};
-use crate::vocab::{PAD, UNKNOWN};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::BTreeMap;
+use surprisal_scorer::model::{Encoded, Judged, LONGEST, LanguageModel, ModelError, OWN, Position, Sizes};
+use surprisal_scorer::profile::weights::{self, TensorData};
+use surprisal_scorer::verdict::{CANDIDATES, EXPECTED};
+use surprisal_scorer::vocab::{PAD, UNKNOWN};
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -22,12 +23,38 @@ const DROPOUT: f64 = 0.1;
 /// Windows computed at once; more gains nothing on a CPU and costs memory.
 const BATCH: usize = 128;
 /// A window is padded to the next of these lengths at most, so that short ones stay cheap.
-const LENGTHS: [usize; 4] = [16, 32, 48, super::LONGEST];
+const LENGTHS: [usize; 4] = [16, 32, 48, LONGEST];
 
-impl From<TchError> for ModelError {
+/// Why the model cannot be made, taught or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// libtorch failed.
+    #[error("libtorch: {0}")]
+    Torch(TchError),
+    /// Something else did.
+    #[error(transparent)]
+    Model(ModelError),
+}
+
+impl From<TchError> for Failed {
     fn from(e: TchError) -> Self {
-        // libtorch appends its C++ stack; the first line says what happened.
-        Self::Compute(e.to_string().lines().next().unwrap_or_default().to_owned())
+        Self::Torch(e)
+    }
+}
+
+impl From<ModelError> for Failed {
+    fn from(e: ModelError) -> Self {
+        Self::Model(e)
+    }
+}
+
+impl From<Failed> for ModelError {
+    fn from(e: Failed) -> Self {
+        match e {
+            // libtorch appends its C++ stack; the first line says what happened.
+            Failed::Torch(e) => Self::Compute(e.to_string().lines().next().unwrap_or_default().to_owned()),
+            Failed::Model(e) => e,
+        }
     }
 }
 
@@ -54,7 +81,7 @@ pub struct Lstm {
 
 impl Lstm {
     /// With random weights. `unseen`: how many tokens share the unknown class.
-    pub fn new(sizes: Sizes, classes: usize, unseen: usize, seed: i64) -> Result<Self, ModelError> {
+    pub fn new(sizes: Sizes, classes: usize, unseen: usize, seed: i64) -> Result<Self, Failed> {
         tch::manual_seed(seed);
         let vs = nn::VarStore::new(Device::cuda_if_available());
         let (e, h, c) = (i64::from(sizes.embedding), i64::from(sizes.hidden), classes as i64);
@@ -73,10 +100,10 @@ impl Lstm {
     }
 
     /// From a weights' file; what it holds must be a model of these sizes.
-    pub fn load(bytes: &[u8], sizes: Sizes, classes: usize, unseen: usize) -> Result<Self, ModelError> {
+    pub fn load(bytes: &[u8], sizes: Sizes, classes: usize, unseen: usize) -> Result<Self, Failed> {
         let mut model = Self::new(sizes, classes, unseen, 0)?;
         let tensors = weights::read(bytes, sizes, classes).map_err(|e| ModelError::Weights(e.to_string()))?;
-        tch::no_grad(|| -> Result<(), ModelError> {
+        tch::no_grad(|| -> Result<(), Failed> {
             for (name, variable) in &mut model.vs.variables() {
                 let data = tensors.get(name.as_str()).ok_or_else(|| ModelError::Weights(format!("{name} is missing")))?;
                 variable.f_copy_(&Tensor::f_from_slice(&data.values)?.f_reshape(variable.size())?)?;
@@ -88,7 +115,7 @@ impl Lstm {
     }
 
     /// The weights by name.
-    pub fn weights(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+    pub fn weights(&self) -> Result<BTreeMap<String, TensorData>, Failed> {
         let export = |(name, tensor): (String, Tensor)| {
             let shape = tensor.size().iter().map(|n| *n as usize).collect();
             Ok((name, TensorData { shape, values: floats(&tensor.f_detach()?)? }))
@@ -121,13 +148,14 @@ impl Lstm {
     }
 
     /// With weights and states of 16 bits, to compare speeds with; it does not learn any more.
+    #[must_use]
     pub fn into_bf16(mut self) -> Self {
         self.vs.bfloat16();
         self
     }
 
     /// Surprisals alone, without what was expected, of windows of about one length; `batch` of them at once.
-    pub fn surprisals(&self, windows: &[Encoded], batch: usize) -> Result<Vec<Vec<f32>>, ModelError> {
+    pub fn surprisals(&self, windows: &[Encoded], batch: usize) -> Result<Vec<Vec<f32>>, Failed> {
         let _guard = tch::no_grad_guard();
         let mut all = Vec::with_capacity(windows.len());
         for part in windows.chunks(batch.max(1)) {
@@ -187,7 +215,7 @@ impl LanguageModel for Lstm {
         for group in order.chunk_by(|a, b| bucket(*a) == bucket(*b)) {
             for part in group.chunks(BATCH) {
                 let chosen: Vec<_> = part.iter().map(|i| &windows[*i]).collect();
-                for (i, judged) in part.iter().zip(self.judge_batch(&chosen)?) {
+                for (i, judged) in part.iter().zip(self.judge_batch(&chosen).map_err(Failed::from)?) {
                     answers[*i] = Some(judged);
                 }
             }
@@ -258,7 +286,7 @@ pub struct Teacher {
 
 impl Teacher {
     /// With Adam. `seed`: of what is hidden in each step.
-    pub fn new(model: Lstm, seed: u64) -> Result<Self, ModelError> {
+    pub fn new(model: Lstm, seed: u64) -> Result<Self, Failed> {
         let optimizer = nn::Adam::default().build(&model.vs, 1e-3)?;
         Ok(Self { model, optimizer, rng: StdRng::seed_from_u64(seed) })
     }
@@ -266,7 +294,7 @@ impl Teacher {
     /// One step on windows with weights, at least one; the mean surprisal of each before it, nats a call.
     ///
     /// Context is learned from too: that is where the model learns to go on from few calls.
-    pub fn step(&mut self, windows: &[(Encoded, f32)], rate: f64) -> Result<Vec<f32>, ModelError> {
+    pub fn step(&mut self, windows: &[(Encoded, f32)], rate: f64) -> Result<Vec<f32>, Failed> {
         let device = self.model.vs.device();
         let encoded: Vec<_> = windows.iter().map(|(w, _)| w).collect();
         let batch = Batch::new(&encoded, device)?;
@@ -295,7 +323,7 @@ impl Teacher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocab::BOS;
+    use surprisal_scorer::vocab::BOS;
 
     const SIZES: Sizes = Sizes { embedding: 8, hidden: 16 };
     const CLASSES: usize = 9;
@@ -323,7 +351,8 @@ mod tests {
         let again = Lstm::load(&bytes, SIZES, CLASSES, UNSEEN).expect("loads");
         assert_eq!(again.judge(&windows).expect("judges"), model.judge(&windows).expect("judges"));
         assert_eq!(saved(&again), bytes);
-        let other = Lstm::load(&bytes, SIZES, CLASSES + 1, UNSEEN).expect_err("other sizes").to_string();
+        let other =
+            Lstm::load(&bytes, SIZES, CLASSES + 1, UNSEEN).map_err(ModelError::from).expect_err("other sizes").to_string();
         assert_eq!(other, "the weights do not fit: tensor embedding: is F32 [9, 8], expected F32 [10, 8]");
     }
 

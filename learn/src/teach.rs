@@ -3,25 +3,25 @@
 //! In: a workload's windows. Out: a [`Profile`]. Never: reads a file, looks at a held-out window before the
 //! weights are fixed but to say when to stop.
 
-use super::corpus::Workload;
-use super::progress::Progress;
-use super::select::{Counted, distinct, draw, select};
-use super::split::split;
-use super::timeline;
-use super::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE, unseen_nats};
-use crate::model::lstm::{Lstm, Teacher, set_threads};
-use crate::model::{Encoded, LanguageModel, ModelError};
-use crate::novelty::{KnownSets, Novelty, nats_per_distance};
-use crate::profile::weights::{self, TensorData};
-use crate::profile::{Cutting, FORMAT, Metadata, Profile, Training};
-use crate::score::{self, Score};
-use crate::threshold::{Ask, calibrate, promise::statement};
-use crate::vocab::{UNKNOWN, Vocabulary};
+use crate::lstm::{Lstm, Teacher, set_threads};
 use jiff::Timestamp;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use surprisal_proto::token;
+use surprisal_scorer::model::{Encoded, LanguageModel, ModelError};
+use surprisal_scorer::novelty::{KnownSets, Novelty, nats_per_distance};
+use surprisal_scorer::profile::weights::{self, TensorData};
+use surprisal_scorer::profile::{Cutting, FORMAT, Metadata, Profile, Training};
+use surprisal_scorer::score::{self, Score};
+use surprisal_scorer::threshold::{Ask, calibrate, promise::statement};
+use surprisal_scorer::train::corpus::Workload;
+use surprisal_scorer::train::progress::Progress;
+use surprisal_scorer::train::select::{Counted, distinct, draw, select};
+use surprisal_scorer::train::split::split;
+use surprisal_scorer::train::timeline;
+use surprisal_scorer::train::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE, unseen_nats};
+use surprisal_scorer::vocab::{UNKNOWN, Vocabulary};
 
 /// Windows shown to the model over all passes: about 20 s on one core at the default sizes.
 const WORK: usize = 32_000;
@@ -75,7 +75,8 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
     let bytes = weights::write(&taught.weights, &vocabulary.checksum())
         .map_err(|source| TrainError::Weights { workload: workload.to_owned(), source })?;
     // Calibrated on the model as it will be loaded.
-    let model = Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(model_failed)?;
+    let model =
+        Lstm::load(&bytes, options.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(|e| model_failed(e.into()))?;
     let whole = |w: &Counted<'_>| Encoded::new(w.window, &vocabulary);
     let unseen_nats = unseen_nats(&vocabulary);
     let novelty = novelty(&model, &train, &held, &vocabulary, unseen_nats / 2.0).map_err(model_failed)?;
@@ -270,7 +271,7 @@ fn disguise(window: &Encoded, rng: &mut StdRng) -> Encoded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocab::BOS;
+    use surprisal_scorer::vocab::BOS;
 
     #[test]
     fn a_disguised_window_stays_consistent() {

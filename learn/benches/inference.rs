@@ -13,13 +13,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use surprisal_learn::lstm::{Lstm, set_threads};
+use surprisal_learn::teach::learn;
 use surprisal_scorer::model::fused::{Fused, Kernel};
-use surprisal_scorer::model::lstm::{Lstm, set_threads};
 use surprisal_scorer::model::memo::{self, Memo};
 use surprisal_scorer::model::{Encoded, LanguageModel, Sizes};
 use surprisal_scorer::profile::Profile;
 use surprisal_scorer::train::corpus::{Corpus, Piece, Workload};
-use surprisal_scorer::train::{Options, learn::learn, progress::Progress};
+use surprisal_scorer::train::{Options, progress::Progress};
 use surprisal_scorer::{score, window};
 
 #[derive(Parser)]
@@ -180,9 +181,9 @@ fn size(args: &Args, hidden: u32, workload: &Workload, first: &[Piece], second: 
         hits.remembered, hits.computed, hits.audited, hits.deviation, hits.barred
     );
     if args.spans {
-        for span in [8, 12, 16, 20, 24] {
+        for spans in [&[16][..], &[24], &[8, 16, 32], &[12, 24, 48], &[12, 20, 32, 48], &[20, 40]] {
             for agree in [0.01, 0.02, 0.05, 0.1] {
-                let mut memory = Memo::with(memo::ENTRIES, span, agree);
+                let mut memory = Memo::with(memo::ENTRIES, spans, agree);
                 for part in before.chunks(BATCH) {
                     drop(memory.judge(0, fastest, part));
                 }
@@ -199,7 +200,7 @@ fn size(args: &Args, hidden: u32, workload: &Workload, first: &[Piece], second: 
                     .map(|(a, b)| (a.nll.iter().sum::<f32>() - b.nll.iter().sum::<f32>()).abs() / a.nll.len() as f32);
                 let share = 1.0 - (all.computed - first.computed) as f64 / after.len() as f64;
                 println!(
-                    "  span {span:>2}, agreement {agree:.2}: {:.3} of windows remembered, {:.3} M calls/s, means off by {:.4} at most, {} barred, {} entries",
+                    "  spans {spans:?}, agreement {agree:.2}: {:.3} of windows remembered, {:.3} M calls/s, means off by {:.4} at most, {} barred, {} entries",
                     share,
                     after.iter().map(|w| w.scored().len()).sum::<usize>() as f64 / took / 1e6,
                     off.fold(0.0, f32::max),

@@ -3,36 +3,36 @@
 //! In: examples. Out: an LSTM taught by `teach`, as `train` teaches it, and what it says. Never: a profile,
 //! another rule for windows than the one that is served.
 //!
-//! Long examples (traces) are cut by [`crate::window`]'s rule; windows are scored as they are.
+//! Long examples (traces) are cut by [`surprisal_scorer::window`]'s rule; windows are scored as they are.
 //!
 //! - `lstm`: surprisal per call, the mean over all scored calls.
 //! - `surprisal`: windows' scores as served ([`score::window`]), their mean weighted by their lengths. The set whose novelty
-//!   counts is the whole example's; held-out examples say for how much, as [`crate::novelty`] has it.
+//!   counts is the whole example's; held-out examples say for how much, as [`surprisal_scorer::novelty`] has it.
 //!
 //! With labels, `lstm` is the difference of two LSTMs' mean surprisals: normal's less the attacks' (a log likelihood ratio
 //! per call); `surprisal` is the mean of three probabilities: a random forest's, a support vector machine's and that of this
 //! ratio, the latter two by the logistic function.
 
-use super::methods::{Fitter, Ours, Unfit};
-use crate::baseline::{Example, Kind, Method};
-use crate::model::lstm::Lstm;
-use crate::model::{Encoded, LanguageModel as _, ModelError, Sizes};
-use crate::novelty::{KnownSets, Novelty, nats_per_distance};
-use crate::profile::weights::{self, WeightsError};
-use crate::score;
-use crate::train::corpus::Piece;
-use crate::train::learn::teach;
-use crate::train::progress::Progress;
-use crate::train::select::{distinct, draw, select};
-use crate::train::split::is_held;
-use crate::train::{Options, unseen_nats};
-use crate::vocab::Vocabulary;
-use crate::window::{CALLS, CONTEXT, Cut, Cutter, Run, SHORTEST, Window};
+use crate::lstm::Lstm;
+use crate::teach::teach;
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use surprisal_proto::token::Token;
+use surprisal_scorer::baseline::{Example, Kind, Method};
+use surprisal_scorer::evaluate::methods::{Fitter, Ours, Unfit};
+use surprisal_scorer::model::{Encoded, LanguageModel as _, ModelError, Sizes};
+use surprisal_scorer::novelty::{KnownSets, Novelty, nats_per_distance};
+use surprisal_scorer::profile::weights::{self, WeightsError};
+use surprisal_scorer::score;
+use surprisal_scorer::train::corpus::Piece;
+use surprisal_scorer::train::progress::Progress;
+use surprisal_scorer::train::select::{distinct, draw, select};
+use surprisal_scorer::train::split::is_held;
+use surprisal_scorer::train::{Options, unseen_nats};
+use surprisal_scorer::vocab::Vocabulary;
+use surprisal_scorer::window::{CALLS, CONTEXT, Cut, Cutter, Run, SHORTEST, Window};
 
 /// Held-out windows at most.
 const HELD_WINDOWS: usize = 8_192;
@@ -94,7 +94,7 @@ impl Fitter for Trainer {
         Ok(match self.ours {
             Ours::Lstm => Box::new(ratio),
             Ours::Surprisal => {
-                let fit = |kind| crate::baseline::fit_labelled(kind, normal, attack, seed);
+                let fit = |kind| surprisal_scorer::baseline::fit_labelled(kind, normal, attack, seed);
                 Box::new(Vote { forest: fit(Kind::RandomForest)?, margin: fit(Kind::Svm)?, ratio })
             }
         })
@@ -187,7 +187,7 @@ impl Base {
         let judged = if held.is_empty() { &train } else { &held };
         let taught = teach(&train, judged, &vocabulary, options, progress)?;
         let bytes = weights::write(&taught.weights, &vocabulary.checksum())?;
-        let model = Lstm::load(&bytes, how.sizes, vocabulary.classes(), vocabulary.unseen())?;
+        let model = Lstm::load(&bytes, how.sizes, vocabulary.classes(), vocabulary.unseen()).map_err(ModelError::from)?;
         let mut base = Self { model, vocabulary, nats_per_distance: 0.0 };
 
         let part = |held: bool| -> Vec<Example<'_>> {
@@ -224,7 +224,7 @@ impl Base {
                 Err(error) => {
                     tracing::error!(
                         windows = batch.len(),
-                        error = crate::chain(&error),
+                        error = surprisal_scorer::chain(&error),
                         "windows could not be judged: they score infinity"
                     );
                     nll.resize(nll.len() + batch.len(), None);

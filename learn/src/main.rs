@@ -3,13 +3,13 @@
 
 use std::io;
 use std::process::ExitCode;
-use surprisal_scorer::cli::Command;
-use surprisal_scorer::{program, run};
+use surprisal_learn::run;
+use surprisal_scorer::{cli::Command, program, run::Error};
 
 fn main() -> ExitCode {
     program::main(|command| match command {
         Command::Train(args) => run::train(args),
         Command::Evaluate(args) => run::evaluate(args, &mut io::stdout()),
-        _ => Err(run::Error::NotLearning),
+        _ => Err(Error::NotLearning),
     })
 }

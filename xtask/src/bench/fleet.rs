@@ -68,7 +68,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cargo.args(["build", "--release", "--locked", "--package", package]);
         cargo
     };
-    shell::run(release("surprisal-scorer").args(["--features", "surprisal-scorer/tch"]))?;
+    shell::run(&mut release("surprisal-scorer"))?;
+    // Trains, beside it.
+    shell::run(&mut release("surprisal-learn"))?;
     shell::run(release("surprisal-e2e").args(["--bin", "fleet"]))?;
     interrupt.check()?;
     raise_descriptors(u64::from(args.agents) + 200)?;

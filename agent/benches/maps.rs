@@ -55,11 +55,8 @@ fn maps_of(pid: u32) -> Result<BTreeMap<String, Count>> {
 }
 
 fn count<K: Pod + 'static, V: Pod + 'static>(id: u32) -> Result<Count> {
-    let map = match Map::from_map_data(MapData::from_id(id)?)? {
-        map @ Map::HashMap(_) => map,
-        _ => bail!("map {id} is no hash map"),
-    };
+    let map @ Map::HashMap(_) = Map::from_map_data(MapData::from_id(id)?)? else { bail!("map {id} is no hash map") };
     let map = HashMap::<MapData, K, V>::try_from(map)?;
     // An entry that goes while it is looked at ends the walk early; the next look is right.
-    Ok(Box::new(move || map.keys().filter(Result::is_ok).count()))
+    Ok(Box::new(move || map.keys().flatten().count()))
 }

@@ -4,7 +4,7 @@
 //! workload. Never: a window of a recording that is labelled as anything but normal, unless told so.
 //!
 //! [`corpus`] reads recordings and cuts them by the rule of [`crate::window`]; [`split`] holds out
-//! contiguous stretches of time; [`select`] bounds what is trained on; [`learn`] trains and calibrates, on what
+//! contiguous stretches of time; [`select`] bounds what is trained on; the crate `surprisal-learn` trains and calibrates, on what
 //! [`timeline`] puts back into the order of time.
 
 pub mod corpus;
@@ -33,7 +33,7 @@ pub struct Options {
     pub sizes: crate::model::Sizes,
     /// Windows trained on at most; see [`select`].
     pub max_windows: usize,
-    /// Passes at most; 0: as many as fit the budget of [`learn`].
+    /// Passes at most; 0: as many as fit the budget of who teaches.
     pub epochs: u32,
     /// False alarms per container-day.
     pub budget: f64,

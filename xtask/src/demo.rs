@@ -91,7 +91,7 @@ fn prepare_replay(interrupt: &Interrupt) -> Result<()> {
 /// The packages and features that `xtask test` builds too, so that nothing is compiled twice.
 fn build() -> Result<()> {
     let mut cargo = shell::cargo();
-    shell::run(cargo.args(["build", "--workspace", "--bins", "--locked", "--features", "surprisal-scorer/tch"]))
+    shell::run(cargo.args(["build", "--workspace", "--bins", "--locked"]))
 }
 
 fn live(args: &Args, interrupt: &Interrupt) -> Result<()> {

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The scorer, built to train: figures do not wait for a debug build.
 fn scorer() -> Result<PathBuf> {
     setup::ensure(&[Part::Libtorch])?;
-    let build = ["build", "--release", "--locked", "--package", "surprisal-scorer", "--features", "surprisal-scorer/tch"];
+    let build = ["build", "--release", "--locked", "--package", "surprisal-scorer", "--package", "surprisal-learn"];
     shell::run(shell::cargo().args(build))?;
     Ok(crate::target().join("release/surprisal-scorer"))
 }

@@ -7,8 +7,9 @@
 //! A Containerfile builds in a clean place and is what to publish from; this packs what is built already, in seconds.
 
 use crate::{build_ebpf, setup, setup::Part, shell};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -31,9 +32,8 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
-/// What is packed: the name of the program, of its Containerfile, and a library without which it is not whole.
-const IMAGES: [(&str, &str, Option<&str>); 2] =
-    [("surprisal-agent", "agent", None), ("surprisal-scorer", "scorer", Some("libtorch_cpu.so"))];
+/// What is packed: the programs, the first of which names the image and is started, and the name of the Containerfile.
+const IMAGES: [(&[&str], &str); 2] = [(&["surprisal-agent"], "agent"), (&["surprisal-scorer", "surprisal-learn"], "scorer")];
 
 /// Where the loader looks by itself; a library from elsewhere goes beside the program.
 const SYSTEM: [&str; 3] = ["/lib/", "/lib64/", "/usr/lib/"];
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         build_ebpf::build()?;
         // As `xtask test` builds them, so that nothing is compiled twice.
         let mut cargo = shell::cargo();
-        cargo.args(["build", "--workspace", "--locked", "--features", "surprisal-scorer/tch", "--bins"]);
+        cargo.args(["build", "--workspace", "--locked", "--bins"]);
         if args.release {
             cargo.arg("--release");
         }
@@ -54,9 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let programs = target.join(if args.release { "release" } else { "debug" });
     let output = args.output.clone().unwrap_or_else(|| target.join("images"));
     fs::create_dir_all(&output).with_context(|| format!("creating {}", output.display()))?;
-    for (name, containerfile, needs) in IMAGES {
+    for (names, containerfile) in IMAGES {
+        let name = names[0];
         let archive = output.join(format!("{name}.tar"));
-        let made = make(&programs.join(name), containerfile, needs, &archive).with_context(|| format!("image {name}"))?;
+        let packed: Vec<_> = names.iter().map(|name| programs.join(name)).collect();
+        let made = make(name, &packed, containerfile, &archive).with_context(|| format!("image {name}"))?;
         let size = archive.metadata()?.len() / 1_000_000;
         let state = if made { "made" } else { "unchanged" };
         println!("localhost/{name}:dev  {size} MB  {}  ({state})", archive.display());
@@ -64,19 +66,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Packs `program`, unless `archive` holds just that. Says whether it had to.
-fn make(program: &Path, containerfile: &str, needs: Option<&str>, archive: &Path) -> Result<bool> {
-    ensure!(program.is_file(), "{} is not there; without --no-build it is built", program.display());
-    let containerfile = crate::root().join(format!("deploy/images/{containerfile}.Containerfile"));
-    let libraries = libraries(program)?;
-    if let Some(needed) = needs
-        && !libraries.iter().any(|(name, _)| name == needed)
-    {
-        bail!("{} does not use {needed}: it was built without `--features surprisal-scorer/tch`", program.display());
+/// Packs `programs`, unless `archive` holds just that. Says whether it had to.
+fn make(name: &str, programs: &[PathBuf], containerfile: &str, archive: &Path) -> Result<bool> {
+    for program in programs {
+        ensure!(program.is_file(), "{} is not there; without --no-build it is built", program.display());
     }
+    let containerfile = crate::root().join(format!("deploy/images/{containerfile}.Containerfile"));
+    // By name: programs share most of them.
+    let mut all = BTreeMap::new();
+    for program in programs {
+        all.extend(libraries(program)?);
+    }
+    let libraries: Vec<(String, PathBuf)> = all.into_iter().collect();
     let licences = files(&crate::root().join(".licenses"))?;
 
-    let mut inputs = vec![program.to_owned(), containerfile.clone()];
+    let mut inputs = [programs, std::slice::from_ref(&containerfile)].concat();
     inputs.extend(libraries.iter().map(|(_, path)| path.clone()).chain(licences.iter().cloned()));
     let (inputs, note) = (describe(&inputs)?, archive.with_extension("inputs"));
     if archive.exists() && fs::read_to_string(&note).is_ok_and(|text| text == inputs) {
@@ -87,16 +91,17 @@ fn make(program: &Path, containerfile: &str, needs: Option<&str>, archive: &Path
         fs::remove_file(&note).with_context(|| format!("removing {}", note.display()))?;
     }
 
-    let name = program.file_name().context("a program has a name")?.to_string_lossy().into_owned();
     let dir = archive.parent().context("an archive lies in a directory")?;
     let root = tempfile::tempdir_in(dir).with_context(|| format!("making a directory in {}", dir.display()))?;
     for empty in ["dev", "proc", "run", "sys", "tmp", "var/lib/surprisal"] {
         fs::create_dir_all(root.path().join(empty))?;
     }
-    let inside = root.path().join("usr/local/bin").join(&name);
-    copy(program, &inside)?;
-    // Debug information is nine tenths of it; symbols stay, for backtraces.
-    shell::run(Command::new("strip").arg("--strip-debug").arg(&inside)).context("`cargo xtask setup` brings binutils")?;
+    for program in programs {
+        let inside = root.path().join("usr/local/bin").join(program.file_name().context("a program has a name")?);
+        copy(program, &inside)?;
+        // Debug information is nine tenths of it; symbols stay, for backtraces.
+        shell::run(Command::new("strip").arg("--strip-debug").arg(&inside)).context("`cargo xtask setup` brings binutils")?;
+    }
     for (name, path) in &libraries {
         let system = SYSTEM.iter().any(|dir| path.starts_with(dir));
         let place = if system { path.strip_prefix("/")?.to_owned() } else { Path::new("usr/local/lib").join(name) };
@@ -256,7 +261,8 @@ mod tests {
 
     #[test]
     fn shipped_containerfiles_start_their_programs() {
-        for (name, containerfile, _) in IMAGES {
+        for (names, containerfile) in IMAGES {
+            let name = names[0];
             let path = crate::root().join(format!("deploy/images/{containerfile}.Containerfile"));
             let start = Start::parse(&fs::read_to_string(path).expect("it is shipped")).expect("it has an entry point");
             assert_eq!(start.entrypoint, [format!("/usr/local/bin/{name}")]);

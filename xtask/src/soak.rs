@@ -104,7 +104,7 @@ fn build(debug: bool) -> Result<Programs> {
         setup::ensure(&[Part::Bpf, Part::Libtorch])?;
         build_ebpf::build()?;
         let build = ["build", "--release", "--locked"];
-        let both = ["--package", "surprisal-agent", "--package", "surprisal-scorer", "--features", "surprisal-scorer/tch"];
+        let both = ["--package", "surprisal-agent", "--package", "surprisal-scorer"];
         shell::run(shell::cargo().args(build).args(both))?;
         shell::run(shell::cargo().args(build).args(["--package", "surprisal-agent", "--example", "maps"]))?;
         target.join("release")

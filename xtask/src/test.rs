@@ -59,7 +59,7 @@ impl Step {
             Self::BuildEbpf => "the eBPF object builds",
             Self::Deny => "licences, bans and sources of dependencies",
             Self::Advisories => "security advisories of dependencies",
-            Self::Clippy => "no warnings, the scorer with tch",
+            Self::Clippy => "no warnings",
             Self::Build => "agent, scorer and all tests build",
             Self::Unit => "unit and integration tests",
             Self::Doctest => "examples in the documentation",
@@ -181,10 +181,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if report.failed > 0 { Err(Exit::new(1, "").into()) } else { Ok(()) }
 }
 
-/// A cargo command over the whole workspace, always with the same features.
+/// A cargo command over the whole workspace: always the same features.
 fn build(command: &str) -> Command {
     let mut cargo = shell::cargo();
-    cargo.args([command, "--workspace", "--locked", "--features", "surprisal-scorer/tch"]);
+    cargo.args([command, "--workspace", "--locked"]);
     // On busy cores libgomp's spinning makes training twenty times slower.
     cargo.env("OMP_WAIT_POLICY", "PASSIVE");
     cargo

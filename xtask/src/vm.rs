@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     build_ebpf::build()?;
     // The same features as `xtask test` builds with, so that nothing is built twice.
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--workspace", "--locked", "--features", "surprisal-scorer/tch"]);
+    cargo.args(["build", "--workspace", "--locked"]);
     shell::run(cargo.args(["--bin", "surprisal-agent", "--bin", "vm-init"]))?;
     let all = <Series as clap::ValueEnum>::value_variants();
     let wanted = if args.kernel.is_empty() { all } else { &args.kernel[..] };

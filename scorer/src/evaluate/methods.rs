@@ -117,25 +117,6 @@ impl Fitter for Kind {
     }
 }
 
-/// [`super::ours`] has the model; without libtorch there is only this.
-#[cfg(not(feature = "tch"))]
-impl Fitter for Ours {
-    fn key(&self) -> &str {
-        self.as_str()
-    }
-
-    fn fit(&self, _: &[Example<'_>], _: u64, _: &Progress) -> Result<Box<dyn Method>, Unfit> {
-        Err(Unfit::NotApplicable(WITHOUT_TORCH.to_owned()))
-    }
-
-    fn fit_labelled(&self, _: &[Example<'_>], _: &[Example<'_>], _: u64, _: &Progress) -> Result<Box<dyn Method>, Unfit> {
-        Err(Unfit::NotApplicable(WITHOUT_TORCH.to_owned()))
-    }
-}
-
-#[cfg(not(feature = "tch"))]
-const WITHOUT_TORCH: &str = "this binary was built without libtorch";
-
 #[cfg(test)]
 mod tests {
     use super::*;

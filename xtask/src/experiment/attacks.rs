@@ -77,8 +77,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
         build_ebpf::build()?;
         let mut cargo = shell::cargo();
-        cargo.args(["build", "--locked", "-p", "surprisal-agent", "-p", "surprisal-scorer"]);
-        shell::run(cargo.args(["--features", "surprisal-scorer/tch"]))?;
+        shell::run(cargo.args([
+            "build",
+            "--locked",
+            "-p",
+            "surprisal-agent",
+            "-p",
+            "surprisal-scorer",
+            "-p",
+            "surprisal-learn",
+        ]))?;
     }
     let begin = Instant::now();
     let (measured, normal) = experiment(args, &scenarios, &interrupt)?;

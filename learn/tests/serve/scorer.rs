@@ -8,13 +8,19 @@ use std::time::{Duration, Instant};
 use surprisal_proto::{status::parse, v1};
 use tempfile::TempDir;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_surprisal-scorer");
+/// It lies beside the one that learns, which cargo names: both are built with the workspace.
+fn binary() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_surprisal-learn")).with_file_name("surprisal-scorer");
+    assert!(path.is_file(), "{} is not there: build the whole workspace", path.display());
+    path
+}
+
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs the binary to its end.
 pub(crate) fn run(args: &[&str]) -> Output {
-    Command::new(BINARY).args(args).env_remove("SURPRISAL_SCORER").output().expect("runs")
+    Command::new(binary()).args(args).env_remove("SURPRISAL_SCORER").output().expect("runs")
 }
 
 /// A directory of profiles with one for `load::WORKLOAD`, trained once for all tests of one build: they may run as
@@ -26,7 +32,7 @@ pub(crate) fn trained() -> &'static Path {
         std::fs::create_dir_all(&root).expect("creates");
         let lock = std::fs::File::create(root.join("lock")).expect("creates");
         lock.lock().expect("locks");
-        let built = std::fs::metadata(BINARY).and_then(|m| m.modified()).expect("a binary");
+        let built = std::fs::metadata(binary()).and_then(|m| m.modified()).expect("a binary");
         let built = built.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos().to_string();
         let profiles = root.join("profiles");
         if std::fs::read_to_string(root.join("built")).is_ok_and(|b| b == built) {
@@ -77,7 +83,7 @@ pub(crate) struct Scorer {
 
 impl Scorer {
     pub(crate) fn start(profiles: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
+        let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--profiles", text(profiles), "--log-format", "json"])
             .args(more)
             .stderr(Stdio::piped())

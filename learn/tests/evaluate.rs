@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn run(args: &[&str], data: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_surprisal-scorer")).arg("evaluate").arg(data).args(args).output().expect("runs")
+    Command::new(env!("CARGO_BIN_EXE_surprisal-learn")).arg("evaluate").arg(data).args(args).output().expect("runs")
 }
 
 /// Normal traces go up, attacks go down.
@@ -64,6 +64,4 @@ fn bad_data_is_one_line_and_65() {
     }
     assert!(run(&["--methods", "stide", "--allow-leakage"], leaking.path()).status.success());
     assert_eq!(run(&["--methods", "strange"], leaking.path()).status.code(), Some(2));
-    #[cfg(not(feature = "tch"))]
-    assert_eq!(run(&["--methods", "lstm"], leaking.path()).status.code(), Some(78));
 }

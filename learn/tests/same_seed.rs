@@ -24,7 +24,7 @@ fn traces(count: u64, from: u64) -> String {
 /// JSON and every score.
 fn evaluate(data: &Path, seed: u32) -> (String, String) {
     let scores = data.with_extension("tsv");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_surprisal-scorer"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_surprisal-learn"));
     command.arg("evaluate").arg(data).args(["--abi", "i386", "--allow-leakage", "--labelled-folds", "3"]);
     command.args(["--methods", METHODS, "--bootstrap", "50", "--json", "-", "--seed", &seed.to_string()]);
     let out = command.arg("--save-scores").arg(&scores).output().expect("runs");

@@ -1,10 +1,11 @@
-//! `xtask bench`: what the agent costs, in figures and never in a test.
+//! `xtask bench`: what agent and scorer cost, in figures and never in a test.
 //!
 //! In: what to measure. Out: a table on stdout and, with `--json`, the same figures in a file. Never: passes or fails;
 //! a shared machine's clock proves nothing.
 
 mod fleet;
 pub(crate) mod overhead;
+mod scorer;
 mod tracefs;
 
 use crate::{
@@ -53,6 +54,8 @@ enum What {
     },
     /// What one scorer does for a thousand agents with 30 containers each
     Fleet(fleet::Args),
+    /// Calls scored a second on one core: libraries, our kernels, and memory on top
+    Scorer(scorer::Args),
     /// Throughput of redis, nginx and MariaDB under the agent and under its peers; needs root
     Overhead(overhead::Args),
     /// Memory of an agent that follows containers which all make calls; needs root
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Overhead(args) => return overhead::run(args),
         // Neither root nor eBPF.
         What::Fleet(args) => return fleet::run(args),
+        What::Scorer(args) => return scorer::run(args),
         _ => {}
     }
     setup::ensure(&[Part::Bpf])?;
@@ -83,6 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Hooks { json, rounds } => micro("hooks", json.as_deref(), false, *rounds),
         What::Overhead(args) => overhead::run(args),
         What::Fleet(args) => fleet::run(args),
+        What::Scorer(args) => scorer::run(args),
         What::Memory { json, containers } => memory(json.as_deref(), *containers),
     }
 }

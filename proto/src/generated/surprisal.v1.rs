@@ -776,7 +776,8 @@ pub struct Surprise {
     /// The calls directly before it, oldest first; at most 8.
     #[prost(string, repeated, tag = "6")]
     pub after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// What the model expected instead, likeliest first; at most 3. Empty: it was asked only of the window's 24 most surprising calls.
+    /// What the model expected instead, likeliest first; at most 3. Empty: the call itself was as likely as all others together, or it
+    /// is not among the window's 24 most surprising ones.
     #[prost(message, repeated, tag = "7")]
     pub expected: ::prost::alloc::vec::Vec<Expected>,
     /// The call never occurred in the profile's training data.

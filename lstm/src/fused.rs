@@ -14,9 +14,6 @@ macro_rules! kernel {
 
         /// Sequences that share each load of a weight.
         const ROWS: usize = $rows;
-        /// Gates saturate: beyond this, e to it times itself twice would still be finite, and 1 − σ is below f32's last digit.
-        const FAR: f32 = 28.0;
-
         /// e to the x, x in −87 to 87, within 2 units of the last digit (Cephes' expf, Moshier 1989).
         $(#[$attr])*
         #[inline]
@@ -30,30 +27,6 @@ macro_rules! kernel {
                 p = fma(p, r, splat(c));
             }
             scale(fma(mul(p, r), r, add(r, splat(1.0))), n)
-        }
-
-        /// e to the −x where x is a gate's sum.
-        $(#[$attr])*
-        #[inline]
-        fn exp_neg(x: F) -> F {
-            exp(max(min(sub(splat(0.0), x), splat(FAR)), splat(-FAR)))
-        }
-
-        /// One tile's units of one block: from the gates' sums to the next cell and state.
-        $(#[$attr])*
-        #[inline]
-        fn units(sums: &[F; 4], cell: &mut [f32; LANES]) -> F {
-            let one = splat(1.0);
-            let [input, forget, fresh, output] = *sums;
-            // σ(x) = 1 / (1 + e⁻ˣ) and tanh(x) = (1 − e⁻²ˣ) / (1 + e⁻²ˣ), brought to one denominator.
-            let (i, f, o) = (add(one, exp_neg(input)), add(one, exp_neg(forget)), add(one, exp_neg(output)));
-            let g = exp_neg(add(fresh, fresh));
-            let ig = mul(i, add(one, g));
-            let above = fma(load(cell), ig, mul(sub(one, g), f));
-            let next = mul(above, recip(mul(ig, f)));
-            store(next, cell);
-            let t = exp_neg(add(next, next));
-            mul(sub(one, t), recip(mul(o, add(one, t))))
         }
 
         /// −ln of each row's target's probability, from its logits; and, for who asks, the normaliser.
@@ -98,7 +71,7 @@ macro_rules! kernel {
                         let from = block * ROWS * width;
                         let sums = gates(p, tile, &classes, &now[from..from + ROWS * width]);
                         for (r, sums) in sums.iter().enumerate() {
-                            let state = units(sums, &mut cells[(block * ROWS + r) * tiles + tile]);
+                            let state = units(&p.sigmoid, sums, &mut cells[(block * ROWS + r) * tiles + tile]);
                             put(state, &mut next[from + r * width..][..width], tile);
                         }
                     }
@@ -146,14 +119,74 @@ macro_rules! kernel {
     };
 }
 
+/// From the gates' sums to the units' next cell and state, exactly.
+macro_rules! exact_units {
+    ($(#[$attr:meta])*) => {
+        /// Gates saturate: beyond this, e to it times itself twice would still be finite, and 1 − σ is below f32's last digit.
+        const FAR: f32 = 28.0;
+
+        /// e to the −x where x is a gate's sum.
+        $(#[$attr])*
+        #[inline]
+        fn exp_neg(x: F) -> F {
+            exp(max(min(sub(splat(0.0), x), splat(FAR)), splat(-FAR)))
+        }
+
+        /// One tile's units of one block: from the gates' sums to the next cell and state.
+        $(#[$attr])*
+        #[inline]
+        fn units(_: &Sigmoid, sums: &[F; 4], cell: &mut [f32; LANES]) -> F {
+            let one = splat(1.0);
+            let [input, forget, fresh, output] = *sums;
+            // σ(x) = 1 / (1 + e⁻ˣ) and tanh(x) = (1 − e⁻²ˣ) / (1 + e⁻²ˣ), brought to one denominator.
+            let (i, f, o) = (add(one, exp_neg(input)), add(one, exp_neg(forget)), add(one, exp_neg(output)));
+            let g = exp_neg(add(fresh, fresh));
+            let ig = mul(i, add(one, g));
+            let above = fma(load(cell), ig, mul(sub(one, g), f));
+            let next = mul(above, recip(mul(ig, f)));
+            store(next, cell);
+            let t = exp_neg(add(next, next));
+            mul(sub(one, t), recip(mul(o, add(one, t))))
+        }
+    };
+}
+
+/// The same with σ looked up in pieces: where states have 8 bits, more would be for nothing.
+macro_rules! quick_units {
+    ($(#[$attr:meta])*) => {
+        $(#[$attr])*
+        #[inline]
+        fn sigmoid(table: &Sigmoid, x: F) -> F {
+            let x = max(min(x, splat(packed::REACH)), splat(-packed::REACH));
+            let piece = whole(fma(x, splat(packed::PIECES_PER_UNIT), splat(packed::MIDDLE)));
+            let [constant, linear, square] = &table.0;
+            fma(fma(pick(square, piece), x, pick(linear, piece)), x, pick(constant, piece))
+        }
+
+        /// One tile's units of one block: from the gates' sums to the next cell and state.
+        $(#[$attr])*
+        #[inline]
+        fn units(table: &Sigmoid, sums: &[F; 4], cell: &mut [f32; LANES]) -> F {
+            let [input, forget, fresh, output] = *sums;
+            // tanh(x) = 2 σ(2x) − 1
+            let (two, one) = (splat(2.0), splat(1.0));
+            let fresh = sub(mul(two, sigmoid(table, add(fresh, fresh))), one);
+            let next = fma(sigmoid(table, forget), load(cell), mul(sigmoid(table, input), fresh));
+            store(next, cell);
+            mul(sigmoid(table, output), sub(mul(two, sigmoid(table, add(next, next))), one))
+        }
+    };
+}
+
 /// How f32 keeps and multiplies states.
 macro_rules! float {
     ($rows:literal, $(#[$attr:meta])*) => {
-        use crate::packed::Float;
+        use crate::packed::{Float, Sigmoid};
         type Cell = f32;
         const PER: usize = 1;
         const ZERO: Cell = 0.0;
         kernel!(Float<LANES>, $rows, $(#[$attr])*);
+        exact_units!($(#[$attr])*);
 
         $(#[$attr])*
         #[inline]
@@ -220,7 +253,7 @@ macro_rules! float {
 /// How 8 bits keep and multiply states.
 macro_rules! int8 {
     ($rows:literal, $(#[$attr:meta])*) => {
-        use crate::packed::{Int8, OFFSET, STEPS};
+        use crate::packed::{Int8, OFFSET, STEPS, Sigmoid};
         /// Four neighbouring units: what one instruction takes.
         type Cell = [u8; 4];
         const PER: usize = 4;
@@ -300,6 +333,7 @@ pub(crate) mod float_portable {
 pub(crate) mod int8_portable {
     use crate::simd::portable::*;
     int8!(2,);
+    exact_units!();
 }
 
 /// f32 with AVX2 and FMA.
@@ -319,6 +353,8 @@ pub(crate) mod float_avx512 {
 /// 8 bits with AVX-512 VNNI.
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod int8_vnni {
+    use crate::packed;
     use crate::simd::avx512::*;
     int8!(6, #[target_feature(enable = "avx512f,avx512vnni")]);
+    quick_units!(#[target_feature(enable = "avx512f,avx512vnni")]);
 }

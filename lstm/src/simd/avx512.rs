@@ -118,3 +118,15 @@ pub(crate) fn bytes(a: F) -> [u8; LANES] {
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a))) };
     out
 }
+/// The whole part, toward zero.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn whole(a: F) -> I {
+    _mm512_cvttps_epi32(a)
+}
+/// Each lane's entry of a table, 0 to 31.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn pick(table: &[[f32; LANES]; 2], at: I) -> F {
+    _mm512_permutex2var_ps(load(&table[0]), at, load(&table[1]))
+}

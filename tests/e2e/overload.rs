@@ -154,10 +154,13 @@ fn all_hops_balance_under_overload_and_the_line_recovers() -> Result<()> {
 
     // To the end, so that nothing is under way any more.
     line.quiet.signal("KILL")?;
-    let (agent, scorer) = wait_for("nothing is held anywhere", SOON, || {
+    let (agent, scorer) = wait_for("nothing is held anywhere, and the scorer knows what its node dropped", SOON, || {
         let (agent, scorer) = (line.agent().ok()?, line.scorer().ok()?);
         let held: u64 = agent.hops.iter().chain(&scorer.hops).map(|hop| hop.held).sum();
-        (held == 0).then_some((agent, scorer))
+        // A container whose end found no room in the ring is known to have ended, and its last account sent, some seconds later.
+        let lost = dropped(hop(&agent, "kernel buffer").ok()?, "ring_full") + dropped(hop(&agent, "queue").ok()?, "queue_full");
+        let told = scorer.nodes.first().is_some_and(|node| node.dropped_on_node == lost);
+        (held == 0 && told).then_some((agent, scorer))
     });
     eprintln!("recovered after {recovered:?}\n{}\n\n{}", table(&agent), table(&scorer));
     for hop in agent.hops.iter().chain(&scorer.hops) {
@@ -177,12 +180,6 @@ fn all_hops_balance_under_overload_and_the_line_recovers() -> Result<()> {
     let (ring, full) = (dropped(kernel, "ring_full"), dropped(queue, "queue_full"));
     ensure!(ring > 0 && full > 0, "ring_full {ring}, queue_full {full}: nothing was too small");
     ensure!(wire.passed_on < 4 * NOISE / 2, "most of it arrived: that was no overload");
-    let node = scorer.nodes.first().context("a node")?;
-    ensure!(
-        node.dropped_on_node == ring + full,
-        "the scorer knows of {} calls that its node dropped: {ring} and {full} were",
-        node.dropped_on_node
-    );
     ensure!(line.agent.terminate(SOON)?.success(), "{}", line.agent.log());
     Ok(())
 }

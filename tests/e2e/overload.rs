@@ -160,7 +160,12 @@ fn all_hops_balance_under_overload_and_the_line_recovers() -> Result<()> {
         // A container whose end found no room in the ring is known to have ended, and its last account sent, some seconds later.
         let lost = dropped(hop(&agent, "kernel buffer").ok()?, "ring_full") + dropped(hop(&agent, "queue").ok()?, "queue_full");
         let told = scorer.nodes.first().is_some_and(|node| node.dropped_on_node == lost);
-        (held == 0 && told).then_some((agent, scorer))
+        // The capture thread says what it has counted once a second, the queue at once.
+        let through = |status: &v1::GetStatusResponse, from: &str, to: &str| -> Option<bool> {
+            Some(hop(status, from).ok()?.passed_on == hop(status, to).ok()?.taken_in)
+        };
+        let settled = through(&agent, "kernel buffer", "attribution")? && through(&agent, "attribution", "queue")?;
+        (held == 0 && told && settled).then_some((agent, scorer))
     });
     eprintln!("recovered after {recovered:?}\n{}\n\n{}", table(&agent), table(&scorer));
     for hop in agent.hops.iter().chain(&scorer.hops) {

@@ -4,17 +4,17 @@
 //! about more than was recorded: what is said for a day says on how little it stands.
 //!
 //! A recording is played ([`replay`]) into the same registry that serving has, by the recording's own clock, and judged
-//! by the same thread; alerts are counted by [`crate::alarms`], which counts as the registry's verdicts do.
+//! by the same thread; alerts are counted by [`crate::judge::alarms`], which counts as the registry's verdicts do.
 
 pub mod replay;
 
-use crate::alarms::episodes;
 use crate::containers::{Judge, Key};
+use crate::detect::score::Score;
 use crate::inference::{self, Command, Loader};
+use crate::judge::alarms::episodes;
+use crate::judge::threshold::{Source, Threshold, promise::at_most};
 use crate::metrics::Metrics;
 use crate::profile::{Profile, ProfileError, store::Store};
-use crate::score::Score;
-use crate::threshold::{Source, Threshold, promise::at_most};
 use crate::train::corpus::CorpusError;
 use replay::Replay;
 use serde::Serialize;

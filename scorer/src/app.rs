@@ -11,22 +11,21 @@
 //! The pipeline never waits for the model: windows wait in the registry's queue, which is fair between containers.
 
 use crate::config::Config;
-use crate::containers::{Limits, Now, Registry};
+use crate::containers::{Limits, Registry, shared::Shared};
 use crate::inference::{self, Command, Loader};
 use crate::ingest::{self, Taken, room::Room};
 use crate::metrics::Metrics;
 use crate::profile::{ProfileError, store::Store};
-use crate::{admin, profiles, query, status};
-use jiff::Timestamp;
+use crate::serve::{admin, profiles, query, status};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use surprisal_proto::v1::{
     ingest_server::IngestServer, profiles_server::ProfilesServer, scores_server::ScoresServer, status_server::StatusServer,
 };
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -41,32 +40,6 @@ const TICK: Duration = Duration::from_millis(200);
 const SCAN: Duration = Duration::from_millis(500);
 /// How long streams may take to end.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What several tasks look at.
-#[derive(Debug)]
-pub struct Shared {
-    registry: Mutex<Registry>,
-    begun: Instant,
-    /// The model has finished windows: it can have more.
-    finished: Notify,
-}
-
-impl Shared {
-    /// Around a registry.
-    pub fn new(registry: Registry) -> Self {
-        Self { registry: Mutex::new(registry), begun: Instant::now(), finished: Notify::new() }
-    }
-
-    /// The registry, locked: hold it for no longer than it takes to look or to change.
-    pub fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Now.
-    pub fn now(&self) -> Now {
-        Now { mono: self.begun.elapsed(), wall: Timestamp::now() }
-    }
-}
 
 /// Why serving could not begin, or ended.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,10 @@
 //!
 //! In: arguments and the environment. Out: a [`Command`] and its settings. Never: an action.
 
+use crate::detect::model::fused::Kernel;
 use crate::evaluate::dataset::{Abi, Traces};
 use crate::evaluate::methods::Name;
-use crate::model::fused::Kernel;
-use crate::threshold::Threshold;
+use crate::judge::threshold::Threshold;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;

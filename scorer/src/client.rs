@@ -7,7 +7,7 @@ pub mod json;
 pub mod table;
 
 use crate::cli::{Ask, AskProfile, Output, Scores, VerdictName, Which};
-use crate::threshold::Threshold;
+use crate::judge::threshold::Threshold;
 use std::io::{self, Write};
 use std::time::Duration;
 use surprisal_proto::v1::{self, profiles_client::ProfilesClient, scores_client::ScoresClient, status_client::StatusClient};

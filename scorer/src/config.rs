@@ -3,7 +3,7 @@
 //! In: a TOML file and the command line (which clap has merged with the environment). Out: a checked
 //! [`Config`]. Never: a default that is not written here.
 
-use crate::threshold::Threshold;
+use crate::judge::threshold::Threshold;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -16,17 +16,18 @@
 mod entry;
 mod intake;
 pub mod queue;
+pub mod shared;
 pub mod thread;
 pub mod time;
 pub mod view;
 
+use crate::detect::score::Score;
+use crate::detect::window::Window;
 use crate::flow::{self, Flow};
 use crate::ingest::wire::ContainerId;
+use crate::judge::threshold::{Source, Threshold};
+use crate::judge::verdict::Evidence;
 use crate::metrics::Metrics;
-use crate::score::Score;
-use crate::threshold::{Source, Threshold};
-use crate::verdict::Evidence;
-use crate::window::Window;
 pub use entry::CONTAINER_BYTES;
 use entry::{Entry, Shown};
 use jiff::Timestamp;

@@ -29,6 +29,7 @@
 //!
 //! These answer different questions; a figure of the one says nothing of the other.
 
+pub mod baseline;
 pub mod data;
 pub mod dataset;
 pub mod figures;

@@ -4,14 +4,15 @@
 //! order. Never: a tensor anywhere else: tensors are not `Sync`.
 //!
 //! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload; what a model said
-//! before is remembered ([`crate::model::memo`]).
+//! before is remembered ([`crate::detect::model::memo`]).
 
 use crate::containers::{Job, Verdicted};
+use crate::detect::model::memo::{self, Memo};
+use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
+use crate::detect::score;
+use crate::judge::verdict;
 use crate::metrics::Metrics;
-use crate::model::memo::{self, Memo};
-use crate::model::{Encoded, Judged, LanguageModel, ModelError};
 use crate::profile::Profile;
-use crate::{score, verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -168,8 +169,8 @@ impl Loaded {
 mod tests {
     use super::*;
     use crate::containers::{Key, thread::ThreadId};
+    use crate::detect::window::Window;
     use crate::profile::tests::profile;
-    use crate::window::Window;
     use std::sync::Mutex;
     use surprisal_proto::token::Token;
 

@@ -10,35 +10,25 @@
 //! **Invariant:** every map is bounded, and what is dropped is counted in [`metrics`].
 #![forbid(unsafe_code)]
 
-pub mod admin;
 pub mod advise;
-pub mod alarms;
 pub mod app;
-pub mod baseline;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod containers;
+pub mod detect;
 pub mod evaluate;
 pub mod flow;
 pub mod inference;
 pub mod ingest;
+pub mod judge;
 pub mod metrics;
-pub mod model;
-pub mod novelty;
 pub mod profile;
-pub mod profiles;
 pub mod program;
-pub mod query;
 pub mod run;
-pub mod score;
+pub mod serve;
 pub mod shutdown;
-pub mod status;
-pub mod threshold;
 pub mod train;
-pub mod verdict;
-pub mod vocab;
-pub mod window;
 
 /// An error with all its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -15,10 +15,10 @@
 pub mod store;
 pub mod weights;
 
-use crate::model::Sizes;
-use crate::novelty::{Kept, Novelty};
-use crate::threshold::Calibration;
-use crate::vocab::{Vocabulary, hex};
+use crate::detect::model::Sizes;
+use crate::detect::novelty::{Kept, Novelty};
+use crate::detect::vocab::{Vocabulary, hex};
+use crate::judge::threshold::Calibration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -89,8 +89,11 @@ pub struct Cutting {
 
 impl Cutting {
     /// This program's.
-    pub const OURS: Self =
-        Self { calls: crate::window::CALLS, context: crate::window::CONTEXT, shortest: crate::window::SHORTEST };
+    pub const OURS: Self = Self {
+        calls: crate::detect::window::CALLS,
+        context: crate::detect::window::CONTEXT,
+        shortest: crate::detect::window::SHORTEST,
+    };
 }
 
 /// What a model was trained on, and how.
@@ -319,7 +322,7 @@ impl Profile {
             held_out_mean: c.mean,
             quantiles: c.quantiles.iter().map(|q| v1::Quantile { q: q.q, score: q.score }).collect(),
             threshold: c.threshold.nats(),
-            threshold_source: crate::threshold::Source::Quantiles.as_str().to_owned(),
+            threshold_source: crate::judge::threshold::Source::Quantiles.as_str().to_owned(),
             calibrated_threshold: c.threshold.nats(),
             false_alarm_budget: c.false_alarm_budget,
             extrapolated: c.extrapolated,
@@ -380,9 +383,9 @@ impl Staged {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::novelty::KnownSets;
-    use crate::score::Score;
-    use crate::threshold::{Ask, calibrate};
+    use crate::detect::novelty::KnownSets;
+    use crate::detect::score::Score;
+    use crate::judge::threshold::{Ask, calibrate};
     use proptest::prelude::*;
     use surprisal_proto::token::Token;
 

@@ -3,7 +3,7 @@
 //! In: recordings (JSON Lines, see `surprisal_proto::recording`). Out: a [`crate::profile::Profile`] for each
 //! workload. Never: a window of a recording that is labelled as anything but normal, unless told so.
 //!
-//! [`corpus`] reads recordings and cuts them by the rule of [`crate::window`]; [`split`] holds out
+//! [`corpus`] reads recordings and cuts them by the rule of [`crate::detect::window`]; [`split`] holds out
 //! contiguous stretches of time; [`select`] bounds what is trained on; the crate `surprisal-learn` trains and calibrates, on what
 //! [`timeline`] puts back into the order of time.
 
@@ -17,7 +17,7 @@ pub mod timeline;
 /// to what it never saw.
 pub const UNKNOWN_SHARE: f64 = 0.005;
 /// What a call costs that training never saw, nats: about what a model that learned [`UNKNOWN_SHARE`] gives it.
-pub fn unseen_nats(vocabulary: &crate::vocab::Vocabulary) -> f64 {
+pub fn unseen_nats(vocabulary: &crate::detect::vocab::Vocabulary) -> f64 {
     (vocabulary.unseen() as f64).ln() - UNKNOWN_SHARE.ln()
 }
 
@@ -30,7 +30,7 @@ pub const FEWEST_WINDOWS: usize = 25;
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Sizes of the model.
-    pub sizes: crate::model::Sizes,
+    pub sizes: crate::detect::model::Sizes,
     /// Windows trained on at most; see [`select`].
     pub max_windows: usize,
     /// Passes at most; 0: as many as fit the budget of who teaches.
@@ -61,7 +61,7 @@ pub enum TrainError {
         workload: String,
         /// Why.
         #[source]
-        source: crate::model::ModelError,
+        source: crate::detect::model::ModelError,
     },
     /// No threshold could be drawn.
     #[error("{workload}: calibration failed")]
@@ -70,7 +70,7 @@ pub enum TrainError {
         workload: String,
         /// Why.
         #[source]
-        source: crate::threshold::CalibrationError,
+        source: crate::judge::threshold::CalibrationError,
     },
     /// The weights could not be written.
     #[error("{workload}: the weights could not be serialised")]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use surprisal_proto::{token::Token, v1};
 use surprisal_scorer::containers::thread::THREAD_BYTES;
 use surprisal_scorer::containers::{CONTAINER_BYTES, Job, Judge, Limits, Now, Registry, Verdicted};
+use surprisal_scorer::detect::score::Score;
+use surprisal_scorer::judge::threshold::{Source, Threshold};
+use surprisal_scorer::judge::verdict::{Evidence, Surprise};
 use surprisal_scorer::metrics::Metrics;
-use surprisal_scorer::score::Score;
-use surprisal_scorer::threshold::{Source, Threshold};
-use surprisal_scorer::verdict::{Evidence, Surprise};
 
 const NODES: usize = 20;
 const CONTAINERS: usize = 150;

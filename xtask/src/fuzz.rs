@@ -1,11 +1,11 @@
 //! `xtask fuzz`: what others write, read by ours, for as long as one likes.
 //!
-//! In: targets of fuzz/ and a time for each. Out: executions, coverage and findings of each; a finding fails the command and
+//! In: targets of tests/fuzz/ and a time for each. Out: executions, coverage and findings of each; a finding fails the command and
 //! stays in target/fuzz/artifacts. Never: a nightly compiler: LLVM's coverage pass is asked for by flags of the stable one, and libFuzzer
 //! comes as source with its crate. So there is no address sanitizer, which safe code can do without: what is found is panics,
 //! overflows, broken promises (each target's head says which), memory beyond [`MEMORY_MB`] and inputs that take seconds.
 //!
-//! Each target starts from its committed seeds (fuzz/seeds/TARGET) and from what earlier runs on this machine have found
+//! Each target starts from its committed seeds (tests/fuzz/seeds/TARGET) and from what earlier runs on this machine have found
 //! worth keeping (target/fuzz/corpus/TARGET).
 
 use crate::{
@@ -77,13 +77,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// All targets for a moment: a step of `xtask test`.
 pub(crate) fn briefly(seconds: u32) -> Result<()> {
     // Not one of the workspace's packages.
-    shell::run(shell::cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    shell::run(shell::cargo().args(["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"]))?;
     run(&Args { targets: Vec::new(), seconds, json: None })
 }
 
 /// Names, from the crate's own manifest.
 fn targets() -> Result<Vec<String>> {
-    let path = super::root().join("fuzz/Cargo.toml");
+    let path = super::root().join("tests/fuzz/Cargo.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let names = text.split("[[bin]]").skip(1).filter_map(|bin| bin.split('"').nth(1));
     Ok(names.map(str::to_owned).collect())
@@ -100,7 +100,7 @@ fn build() -> Result<()> {
     }
     cargo.env("RUSTFLAGS", FLAGS.join(" "));
     // Not --locked: a dependency that one of our crates has got since is added to this lock file too.
-    cargo.args(["build", "--manifest-path", "fuzz/Cargo.toml", "--target", TRIPLE, "--target-dir"]);
+    cargo.args(["build", "--manifest-path", "tests/fuzz/Cargo.toml", "--target", TRIPLE, "--target-dir"]);
     shell::run(cargo.arg(directory()))
 }
 
@@ -133,7 +133,7 @@ impl Outcome {
 fn fuzz(target: &str, seconds: u32) -> Result<Outcome> {
     let corpus = directory().join("corpus").join(target);
     let artifacts = directory().join("artifacts").join(target);
-    let seeds = super::root().join("fuzz/seeds").join(target);
+    let seeds = super::root().join("tests/fuzz/seeds").join(target);
     for dir in [&corpus, &artifacts] {
         fs::create_dir_all(dir)?;
     }
@@ -192,7 +192,7 @@ mod tests {
         let targets = targets().expect("the manifest is there");
         assert!(targets.len() >= 8, "{targets:?}");
         for target in targets {
-            let seeds = super::super::root().join("fuzz/seeds").join(&target);
+            let seeds = super::super::root().join("tests/fuzz/seeds").join(&target);
             assert!(fs::read_dir(&seeds).is_ok_and(|mut dir| dir.next().is_some()), "{} is empty", seeds.display());
         }
     }

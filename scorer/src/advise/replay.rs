@@ -1,14 +1,14 @@
 //! A recording, played into the registry that serving has.
 //!
 //! In: a recording's lines. Out: the windows that the scorer would have cut, when it would have cut them by the recording's own
-//! clock: the highest time so far of any run in it, as [`crate::window`] has it. Never: a score; nothing waits for the
+//! clock: the highest time so far of any run in it, as [`crate::detect::window`] has it. Never: a score; nothing waits for the
 //! model here, so nothing is shed for overload.
 
 use crate::containers::{Job, Judge, Limits, Now, Registry};
+use crate::detect::window::QUIET;
 use crate::ingest::wire;
 use crate::metrics::Metrics;
 use crate::train::corpus::{CorpusError, open};
-use crate::window::QUIET;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;

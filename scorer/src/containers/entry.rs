@@ -3,8 +3,8 @@
 //! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
 
 use super::{Judge, thread::Thread, thread::ThreadId};
-use crate::score::{Recent, Score};
-use crate::verdict::{Evidence, Facts, Verdict, judge};
+use crate::detect::score::{Recent, Score};
+use crate::judge::verdict::{Evidence, Facts, Verdict, judge};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use surprisal_proto::v1;
 
 /// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, and
-/// [`crate::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
+/// [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
 /// `tests/memory.rs`.
 pub const CONTAINER_BYTES: usize = 48 << 10;
 

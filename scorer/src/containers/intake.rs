@@ -4,8 +4,8 @@
 //! beyond the limits.
 
 use super::{CUTTING, Job, Key, Now, Registry, ThreadId, thread::Thread};
+use crate::detect::window::{Cut, Run};
 use crate::ingest::wire;
-use crate::window::{Cut, Run};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -85,7 +85,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::containers::ThreadId;
-    use crate::window::Window;
+    use crate::detect::window::Window;
     use proptest::prelude::*;
 
     fn key(id: u32) -> Key {

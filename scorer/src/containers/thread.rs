@@ -2,7 +2,7 @@
 //!
 //! In: its runs (through the cutter). Out: how many of its windows wait. Never: a score.
 
-use crate::window::Cutter;
+use crate::detect::window::Cutter;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! clock; it is told.
 
 use super::{Key, Node, Now, Registry, ThreadId, thread::Thread};
-use crate::window::{Cut, QUIET};
+use crate::detect::window::{Cut, QUIET};
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 //! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
 
 use super::{Key, Node, Registry, entry::Entry};
+use crate::detect::score::{EVIDENCE, RECENT, Score};
+use crate::detect::vocab::hex;
+use crate::judge::verdict::{self, Verdict};
 use crate::profile::timestamp;
-use crate::score::{EVIDENCE, RECENT, Score};
-use crate::verdict::{self, Verdict};
-use crate::vocab::hex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use surprisal_proto::v1;

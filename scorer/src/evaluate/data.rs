@@ -3,7 +3,7 @@
 //! In: what [`super::dataset`] and [`super::recorded`] read. Out: [`Item`]s with what is known of them, and
 //! which of the training items are held out for a threshold. Never: a score.
 
-use crate::baseline::Example;
+use crate::evaluate::baseline::Example;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,11 +5,11 @@
 //! An attack is *detected* if at least one slot of its recording (and container, where it is known) is flagged between its
 //! start and its end. False alarms are counted as *consecutive false alarms*: flagged normal slots of one container that
 //! follow each other, with no slot between them that is not flagged and no silence longer than
-//! [`crate::score::RECENT`], are one. Protocol: M. Grimmer et al., LID-DS (2019, 2021).
+//! [`crate::detect::score::RECENT`], are one. Protocol: M. Grimmer et al., LID-DS (2019, 2021).
 
 use super::data::Attack;
 use super::figures::Unit;
-use crate::score::RECENT;
+use crate::detect::score::RECENT;
 use serde::Serialize;
 
 /// Seconds of a day.

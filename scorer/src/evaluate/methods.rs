@@ -2,7 +2,7 @@
 //!
 //! In: examples. Out: fitted methods, or why there is none. Never: a score, an attack where only normal is asked for.
 
-use crate::baseline::{self, Example, FitError, Kind, Method};
+use crate::evaluate::baseline::{self, Example, FitError, Kind, Method};
 use crate::train::progress::Progress;
 
 /// Ways to score with the project's own model.

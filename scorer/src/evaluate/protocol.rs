@@ -5,7 +5,7 @@
 
 use super::data::{DataSet, Item};
 use super::methods::{Fitter, Unfit};
-use crate::baseline::Example;
+use crate::evaluate::baseline::Example;
 use crate::train::progress::Progress;
 use rand::seq::SliceRandom as _;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -62,7 +62,7 @@ pub fn normal_only(data: &DataSet, fitter: &dyn Fitter, how: NormalOnly, progres
     Ok(scores)
 }
 
-fn scored(method: &dyn crate::baseline::Method, examples: &[Example<'_>], took: &mut Duration) -> Vec<f64> {
+fn scored(method: &dyn crate::evaluate::baseline::Method, examples: &[Example<'_>], took: &mut Duration) -> Vec<f64> {
     let began = Instant::now();
     let scores = method.score(examples);
     *took += began.elapsed();
@@ -138,7 +138,7 @@ pub(super) mod tests {
     use super::super::data::tests::{trace, traces};
     use super::super::data::{Item, Set};
     use super::*;
-    use crate::baseline::Method;
+    use crate::evaluate::baseline::Method;
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 use super::data::tests::{trace, traces};
 use super::protocol::tests::FirstCall;
 use super::*;
-use crate::baseline::{Example, Kind as Baseline, Method};
+use crate::evaluate::baseline::{Example, Kind as Baseline, Method};
 
 fn options(seed: u64) -> Options {
     Options {

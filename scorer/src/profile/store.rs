@@ -7,7 +7,7 @@
 //! stays. At most [`PROFILES`] are kept.
 
 use super::{METADATA, Profile, ProfileError, WEIGHTS, directory_name, read_file, write_file};
-use crate::threshold::{Source, Threshold, in_force};
+use crate::judge::threshold::{Source, Threshold, in_force};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 //! In: bytes that anyone may have written. Out: tensors of exactly the shapes that a model of the given
 //! sizes has, or one clear reason. Never: a tensor of libtorch; this works where it is not built in.
 
-use crate::model::Sizes;
+use crate::detect::model::Sizes;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 

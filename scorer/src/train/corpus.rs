@@ -3,7 +3,7 @@
 //! In: lines of recordings, file after file. Out: a [`Workload`]'s windows with their times, and what was
 //! left out, counted. Never: a window that the scorer would not have cut from the same runs.
 
-use crate::window::{Cut, Cutter, QUIET, Run, Window};
+use crate::detect::window::{Cut, Cutter, QUIET, Run, Window};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@
 
 use super::corpus::Piece;
 use super::split::pairs;
-use crate::window::Window;
+use crate::detect::window::Window;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 use std::collections::{BTreeSet, HashMap, HashSet};

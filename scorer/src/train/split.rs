@@ -78,7 +78,7 @@ pub fn split(pieces: &[Piece]) -> Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::Window;
+    use crate::detect::window::Window;
     use proptest::prelude::*;
 
     fn piece(container: u32, at: u64, calls: &[u16]) -> Piece {

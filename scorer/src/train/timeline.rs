@@ -13,8 +13,8 @@
 use super::corpus::Piece;
 use super::select::Counted;
 use super::split::{BLOCKS, NEW_PAIRS, pairs};
-use crate::score::Score;
-use crate::window::{SHORTEST, Window};
+use crate::detect::score::Score;
+use crate::detect::window::{SHORTEST, Window};
 use std::collections::{BTreeMap, HashMap};
 use surprisal_proto::token::Token;
 

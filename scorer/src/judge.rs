@@ -1,0 +1,11 @@
+//! From a score to what is said of a container.
+//!
+//! In: scores, held-out scores, what the model said of each call. Out: thresholds, verdicts, evidence, runs of alarms.
+//! Never: a clock, a name of a container.
+//!
+//! In data-flow order: [`threshold`] calibrates; [`verdict`] judges and collects the evidence; [`alarms`] counts verdicts of
+//! one cause as one.
+
+pub mod alarms;
+pub mod threshold;
+pub mod verdict;

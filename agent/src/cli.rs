@@ -4,7 +4,11 @@
 
 #![allow(clippy::doc_markdown, reason = "doc comments here are help texts for a terminal")]
 
-use crate::{config::CaptureMethod, container::Rule, procfs::Membership};
+use crate::{
+    choice::{CaptureMethod, LogFormat},
+    container::Rule,
+    procfs::Membership,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -78,7 +82,7 @@ pub struct CaptureArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// The scorer, http://HOST:PORT, or "none" [default: http://127.0.0.1:7676] [env: SURPRISAL_SCORER]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, alias = "server", value_name = "URL")]
     pub scorer: Option<String>,
     /// Also write JSON Lines into this file, which rotates by size [env: SURPRISAL_JSONL]
     #[arg(long, value_name = "FILE")]
@@ -147,17 +151,6 @@ pub enum Output {
     /// For people.
     Table,
     /// For programs.
-    Json,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
     Json,
 }
 

@@ -26,6 +26,8 @@ pub mod attribute;
 pub mod bpf;
 pub mod bundle;
 pub mod capture;
+pub mod cause;
+pub mod choice;
 pub mod cli;
 pub mod config;
 pub mod container;

@@ -9,6 +9,7 @@ use std::{
 };
 use surprisal_agent::{
     app::{self, Job},
+    cause,
     cli::{Cli, Command, Output, ProbeArgs, StatusArgs},
     config::{self, Config, Flags},
     exit, logging, preflight,
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             // Not through the log: its format or filter may be what is wrong.
-            let _nobody_listens = writeln!(io::stderr(), "surprisal-agent: {}", logging::chain(failure.error.as_ref()));
+            let _nobody_listens = writeln!(io::stderr(), "surprisal-agent: {}", cause::chain(failure.error.as_ref()));
             ExitCode::from(failure.code)
         }
     }

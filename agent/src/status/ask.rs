@@ -3,7 +3,7 @@
 //! In: the address of its admin endpoint. Out: its answer, as it came or as a table. Never: an answer that is not an
 //! agent's, a wait of more than [`PATIENCE`] for any part of one.
 
-use super::Agent;
+use super::agent::Agent;
 use std::{
     fmt::Write as _,
     io::{self, Read as _, Write as _},

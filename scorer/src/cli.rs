@@ -231,8 +231,8 @@ fn share(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 pub struct Ask {
     /// The scorer
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7676", env = "SURPRISAL_SCORER")]
-    pub server: String,
+    #[arg(long, visible_alias = "server", value_name = "URL", default_value = "http://127.0.0.1:7676", env = "SURPRISAL_SCORER")]
+    pub scorer: String,
     /// How the answer looks
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -387,6 +387,7 @@ mod tests {
             "s evaluate d --methods stide,lstm --labelled-folds 3 --group-duplicates --fpr 0.05 --abi i386 --json -",
             "s scores list --namespace n --verdict anomalous --min-score 1.5 -o json",
             "s profile show a/b/c",
+            "s status -o json --scorer http://127.0.0.1:1",
             "s status -o json --server http://127.0.0.1:1",
             "s profile advise --profiles d a/b/c r.jsonl -o json",
             "s profile threshold a/b/c --set 3",

@@ -25,7 +25,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// That is no address.
-    #[error("--server {0:?} is no URL like http://127.0.0.1:7676")]
+    #[error("--scorer {0:?} is no URL like http://127.0.0.1:7676")]
     Url(String),
     /// Nobody is there.
     #[error("the scorer at {server} cannot be reached")]
@@ -56,14 +56,14 @@ pub enum ClientError {
 }
 
 async fn connect(ask: &Ask) -> Result<Channel, ClientError> {
-    let endpoint = Endpoint::from_shared(ask.server.clone()).map_err(|_source| ClientError::Url(ask.server.clone()))?;
-    let unreachable = |source| ClientError::Unreachable { server: ask.server.clone(), source };
+    let endpoint = Endpoint::from_shared(ask.scorer.clone()).map_err(|_source| ClientError::Url(ask.scorer.clone()))?;
+    let unreachable = |source| ClientError::Unreachable { server: ask.scorer.clone(), source };
     endpoint.connect_timeout(CONNECT).connect().await.map_err(unreachable)
 }
 
 fn refused(ask: &Ask) -> impl Fn(Status) -> ClientError {
     move |status| match status.code() {
-        tonic::Code::Unavailable => ClientError::Gone { server: ask.server.clone(), message: status.message().to_owned() },
+        tonic::Code::Unavailable => ClientError::Gone { server: ask.scorer.clone(), message: status.message().to_owned() },
         _ => ClientError::Refused(status.message().to_owned()),
     }
 }

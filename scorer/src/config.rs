@@ -2,6 +2,8 @@
 //!
 //! In: a TOML file and the command line (which clap has merged with the environment). Out: a checked
 //! [`Config`]. Never: a default that is not written here.
+//!
+//! Own code: two sources of four keys each are an `or` a key; see the agent's `config/layer.rs` for the crates.
 
 use crate::judge::threshold::Threshold;
 use serde::Deserialize;

@@ -93,7 +93,7 @@ fn a_damaged_profile_is_refused_and_the_others_are_served() -> Result<()> {
     fs::write(profiles.join("broken/profile.json"), "{\"format\": 99}")?;
     let mut scorer = Scorer::serve(&scratch, &profiles, &[])?;
     scorer.daemon.wait_for_log("broken", Duration::from_secs(10))?;
-    let out = scorer::run(&["profile", "list", "--server", &scorer.url(), "-o", "json"])?;
+    let out = scorer::run(&["profile", "list", "--scorer", &scorer.url(), "-o", "json"])?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Ok(())
 }
@@ -110,7 +110,7 @@ fn garbage_on_the_port_does_no_harm() -> Result<()> {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     }
-    let out = scorer::run(&["scores", "list", "--server", &scorer.url(), "-o", "json"])?;
+    let out = scorer::run(&["scores", "list", "--scorer", &scorer.url(), "-o", "json"])?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Ok(())
 }
@@ -118,6 +118,6 @@ fn garbage_on_the_port_does_no_harm() -> Result<()> {
 #[test]
 fn a_scorer_that_is_not_there_is_said_to_be_unreachable() -> Result<()> {
     let address = scorer::free_address()?;
-    says(&scorer::run(&["scores", "list", "--server", &format!("http://{address}")])?, 69, &address.to_string());
+    says(&scorer::run(&["scores", "list", "--scorer", &format!("http://{address}")])?, 69, &address.to_string());
     Ok(())
 }

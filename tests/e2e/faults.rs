@@ -63,7 +63,7 @@ fn start_agent(containerd: &Containerd, url: &str, flags: &[&str]) -> Result<Dae
 
 /// Every container that the scorer lists, as `scores list -o json` prints them.
 fn scores(url: &str) -> Vec<Value> {
-    let out = scorer::run(&["scores", "list", "--server", url, "-o", "json"]);
+    let out = scorer::run(&["scores", "list", "--scorer", url, "-o", "json"]);
     let Some(out) = out.ok().filter(|out| out.status.success()) else { return Vec::new() };
     match serde_json::from_slice(&out.stdout) {
         Ok(Value::Array(scores)) => scores,
@@ -73,7 +73,7 @@ fn scores(url: &str) -> Vec<Value> {
 }
 
 fn score(url: &str, id: &str) -> Option<Value> {
-    let out = scorer::run(&["scores", "get", "--id", id, "--server", url, "-o", "json"]).ok()?;
+    let out = scorer::run(&["scores", "get", "--id", id, "--scorer", url, "-o", "json"]).ok()?;
     out.status.success().then(|| serde_json::from_slice(&out.stdout).expect("JSON"))
 }
 

@@ -338,7 +338,7 @@ impl Scorer<'_> {
     /// The one row of the workload's pod.
     fn score(&self, workload: &Workload) -> Result<Value> {
         let mut command = self.cluster.enter(&scorer::binary()?);
-        command.args(["scores", "get", "--server", &self.address]);
+        command.args(["scores", "get", "--scorer", &self.address]);
         command.args(["--namespace", "shop", "--pod", &workload.pod, "-o", "json"]);
         let text = run(&mut command)?;
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))

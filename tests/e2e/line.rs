@@ -11,7 +11,7 @@ const LEARN: Duration = Duration::from_secs(40);
 
 /// A score as `scores get -o json` prints it; `None`: the scorer knows no such container (yet).
 fn score(scorer: &Scorer, id: &str) -> Option<Value> {
-    let out = scorer::run(&["scores", "get", "--id", id, "--server", &scorer.url(), "-o", "json"]).ok()?;
+    let out = scorer::run(&["scores", "get", "--id", id, "--scorer", &scorer.url(), "-o", "json"]).ok()?;
     out.status.success().then(|| serde_json::from_slice(&out.stdout).expect("JSON"))
 }
 

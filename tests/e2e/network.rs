@@ -30,7 +30,7 @@ fn connections_and_bytes_are_counted_for_both_ends() -> Result<()> {
     client.wait_for_log("done", SOON);
 
     let network = |id: &str| -> Option<serde_json::Value> {
-        let out = scorer::run(&["scores", "get", "--id", id, "--server", &url, "-o", "json"]).ok()?;
+        let out = scorer::run(&["scores", "get", "--id", id, "--scorer", &url, "-o", "json"]).ok()?;
         let score: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
         score.get("network").filter(|n| n.is_object()).cloned()
     };

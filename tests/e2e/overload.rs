@@ -44,14 +44,14 @@ impl Line {
     }
 
     fn scorer(&self) -> Result<v1::GetStatusResponse> {
-        let out = scorer::run(&["status", "--server", &self.scorer.url(), "-o", "json"])?;
+        let out = scorer::run(&["status", "--scorer", &self.scorer.url(), "-o", "json"])?;
         ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         Ok(parse(std::str::from_utf8(&out.stdout)?)?)
     }
 
     /// Windows of a container that were scored.
     fn windows(&self, id: &str) -> Option<u64> {
-        let out = scorer::run(&["scores", "get", "--id", id, "--server", &self.scorer.url(), "-o", "json"]).ok()?;
+        let out = scorer::run(&["scores", "get", "--id", id, "--scorer", &self.scorer.url(), "-o", "json"]).ok()?;
         let score: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
         score["windows"].as_u64()
     }

@@ -25,7 +25,7 @@ fn clocks_that_jump_lose_nothing() -> Result<()> {
     let mut daemon = Daemon::start(scratch, "scorer", faked(&mut command, &of_scorer))?;
     let url = format!("http://{address}");
     daemon.wait_until("it answers", SOON, |_| {
-        scorer::run(&["scores", "list", "--server", &url]).is_ok_and(|o| o.status.success())
+        scorer::run(&["scores", "list", "--scorer", &url]).is_ok_and(|o| o.status.success())
     })?;
     let file = scratch.path().join("calls.jsonl");
     let flags = ["--jsonl", file.to_str().context("UTF-8")?, "--jsonl-max-bytes", "1000000000"];

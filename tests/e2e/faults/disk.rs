@@ -161,7 +161,7 @@ fn version(url: &str, workload: &str) -> Result<String> {
 
 /// Sets the threshold of all workloads, or clears it.
 fn set(url: &str, threshold: Option<&str>) -> Result<Output> {
-    let mut args = vec!["profile", "threshold", "--server", url, "--global"];
+    let mut args = vec!["profile", "threshold", "--scorer", url, "--global"];
     match threshold {
         Some(nats) => args.extend(["--set", nats]),
         None => args.push("--clear"),

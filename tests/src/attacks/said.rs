@@ -79,7 +79,7 @@ pub(super) fn first_surprise(score: &Value) -> (String, String) {
 
 /// `scores watch`, whose lines go to `log`.
 pub(super) fn watch(url: &str, log: &Log) -> Result<Child> {
-    let mut command = scorer::command(&["scores", "watch", "--server", url, "-o", "json"])?;
+    let mut command = scorer::command(&["scores", "watch", "--scorer", url, "-o", "json"])?;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting scores watch")?;
     let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
     let log = Arc::clone(log);

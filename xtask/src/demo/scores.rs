@@ -77,7 +77,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches container `id` on the scorer at `url`.
     pub(super) fn start(url: &str, id: &str) -> Result<Self> {
-        let mut command = scorer::command(&["scores", "watch", "--server", url, "--id", id, "-o", "json"])?;
+        let mut command = scorer::command(&["scores", "watch", "--scorer", url, "--id", id, "-o", "json"])?;
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting surprisal-scorer scores watch")?;
         let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();

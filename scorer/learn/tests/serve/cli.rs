@@ -38,8 +38,8 @@ fn bad_input_gets_one_line_and_a_code() {
     check(&["serve", "--profiles", text(&profiles), "--config", text(&config)], 64, "config.toml");
     check(&["serve"], 64, "no directory of profiles");
     check(&["serve", "--no-such-flag"], 2, "--help");
-    check(&["scores", "list", "--server", "http://127.0.0.1:1"], 69, "cannot be reached");
-    check(&["scores", "list", "--server", "not a url"], 64, "no URL");
+    check(&["scores", "list", "--scorer", "http://127.0.0.1:1"], 69, "cannot be reached");
+    check(&["scores", "list", "--scorer", "not a url"], 64, "no URL");
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Scorer {
 
     /// Asks with the command line.
     pub(crate) fn ask(&self, args: &[&str]) -> Output {
-        run(&[args, &["--server", &self.url]].concat())
+        run(&[args, &["--scorer", &self.url]].concat())
     }
 
     /// Asks for JSON.

@@ -8,13 +8,18 @@
 
 pub mod replay;
 
-use crate::containers::{Judge, Key};
+use crate::containers::job::Key;
 use crate::detect::score::Score;
-use crate::inference::{self, Command, Loader};
+use crate::detect::surprisal::{Loader, Surprisal};
+use crate::inference::{self, Command, Reply};
 use crate::judge::alarms::episodes;
-use crate::judge::threshold::{Source, Threshold, promise::at_most};
+use crate::judge::calibration::promise::at_most;
+use crate::judge::threshold::{Judge, Source, Threshold};
 use crate::metrics::Metrics;
-use crate::profile::{Profile, ProfileError, store::Store};
+use crate::profile::archive::Profile;
+use crate::profile::directory::Directory;
+use crate::profile::error::ProfileError;
+use crate::profile::store::Store;
 use crate::train::corpus::CorpusError;
 use replay::Replay;
 use serde::Serialize;
@@ -142,7 +147,7 @@ pub fn advice(profile: &Profile, (threshold, source): (Threshold, Source), score
 
 /// Reads profiles and recordings, judges, counts: for `workload`, or for every workload in the recordings that has a profile.
 pub fn advise(
-    store: &Store,
+    store: &impl Store,
     workload: Option<&str>,
     recordings: &[PathBuf],
     allow_truncated: bool,
@@ -176,12 +181,12 @@ fn score(
 ) -> Result<BTreeMap<String, Scored>, AdviseError> {
     let judged: Judged = Arc::default();
     let said = Arc::clone(&judged);
-    let sink: inference::Sink = Box::new(move |job, verdict| {
-        let score = verdict.map(|v| v.score);
+    let reply: Reply = Box::new(move |job, finding| {
+        let score = finding.map(|f| f.score);
         let line = (Arc::clone(&job.workload), job.key.clone(), job.cut_at, score);
         said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     });
-    let (model, thread) = inference::start(loader, sink, Metrics::default())?;
+    let (model, thread) = inference::start(|| Surprisal::new(loader, Metrics::default()), reply, Metrics::default())?;
     let played = play(profiles, recordings, allow_truncated, &model);
     // Whatever came of it: the process must not end while the thread is at work.
     drop(model);
@@ -239,11 +244,11 @@ fn play(
 }
 
 /// Opens a directory of profiles, without making one.
-pub fn open(profiles: &Path) -> Result<Store, AdviseError> {
+pub fn open(profiles: &Path) -> Result<Directory, AdviseError> {
     if !profiles.is_dir() {
         return Err(AdviseError::Nothing(format!("{} is no directory of profiles", profiles.display())));
     }
-    let mut store = Store::open(profiles, None)?;
+    let mut store = Directory::open(profiles, None)?;
     store.scan()?;
     Ok(store)
 }
@@ -252,7 +257,7 @@ pub fn open(profiles: &Path) -> Result<Store, AdviseError> {
 mod tests {
     use super::*;
     use crate::ingest::wire::ContainerId;
-    use crate::profile::tests::profile;
+    use crate::profile::archive::tests::profile;
 
     #[test]
     fn counts_are_extrapolated_with_what_is_not_ruled_out() {

@@ -4,18 +4,20 @@
 //! its own; what is done with a batch or a window is the stages' business.
 //!
 //! ```text
-//! ingest ─room─▶ pipeline (registry: cut, queue) ─▶ inference thread ─sink─▶ registry ◀─ query, status
+//! ingest ─room─▶ pipeline (registry: cut, queue) ─▶ inference thread ─reply─▶ registry ◀─ query, status
 //!                     ▲ ticks                            ▲ profiles (scan, thresholds)
 //! ```
 //!
 //! The pipeline never waits for the model: windows wait in the registry's queue, which is fair between containers.
 
+use crate::cause::chain;
 use crate::config::Config;
-use crate::containers::{Limits, Registry, shared::Shared};
-use crate::inference::{self, Command, Loader};
+use crate::containers::{limits::Limits, registry::Registry, shared::Shared};
+use crate::detect::surprisal::{Loader, Surprisal};
+use crate::inference::{self, Command, Reply};
 use crate::ingest::{self, Taken, room::Room};
 use crate::metrics::Metrics;
-use crate::profile::{ProfileError, store::Store};
+use crate::profile::{directory::Directory, error::ProfileError, store::Store};
 use crate::serve::{admin, profiles, query, status};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 const BATCHES: usize = 8192;
 /// Largest archive of a profile, bytes.
 const ARCHIVE_MAX: usize = 64 << 20;
-/// How often time is told to the registry.
+/// How often the registry is given the time.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the profiles' directory is looked at.
 const SCAN: Duration = Duration::from_millis(500);
@@ -75,14 +77,14 @@ pub struct App {
     /// Where it listens.
     pub address: SocketAddr,
     admin: Option<TcpListener>,
-    store: Store,
+    store: Directory,
     metrics: Metrics,
 }
 
 impl App {
     /// Binds, and opens the directory of profiles.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
-        let store = Store::open(&config.profiles, config.threshold)?;
+        let store = Directory::open(&config.profiles, config.threshold)?;
         let failed = |address| move |source| AppError::Bind { address, source };
         let incoming = TcpIncoming::bind(config.listen).map_err(failed(config.listen))?.with_nodelay(Some(true));
         let address = incoming.local_addr().map_err(failed(config.listen))?;
@@ -98,8 +100,10 @@ impl App {
         let start_failed = |e: Box<dyn std::error::Error + Send + Sync>| AppError::Start(e);
         let metrics = self.metrics.clone();
         let shared = Arc::new(Shared::new(Registry::new(Limits::default(), metrics.clone())));
-        let sink = sink(Arc::clone(&shared), metrics.clone());
-        let (inference, _thread) = inference::start(loader, sink, metrics.clone()).map_err(|e| start_failed(e.into()))?;
+        let reply = reply(Arc::clone(&shared), metrics.clone());
+        let counts = metrics.clone();
+        let detector = move || Surprisal::new(loader, counts);
+        let (inference, _thread) = inference::start(detector, reply, metrics.clone()).map_err(|e| start_failed(e.into()))?;
         let (queue, batches) = mpsc::channel(BATCHES);
 
         let profiles = profiles::Service::new(self.store, Arc::clone(&shared), inference.clone());
@@ -117,7 +121,7 @@ impl App {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<IngestServer<ingest::Service>>().await;
         health.set_serving::<ScoresServer<query::Service>>().await;
-        health.set_serving::<ProfilesServer<profiles::Service>>().await;
+        health.set_serving::<ProfilesServer<profiles::Service<Directory>>>().await;
         health.set_serving::<StatusServer<status::Service>>().await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -167,11 +171,11 @@ impl App {
 }
 
 /// Hands what the model said to the registry.
-fn sink(shared: Arc<Shared>, metrics: Metrics) -> inference::Sink {
-    Box::new(move |job, verdict| {
+fn reply(shared: Arc<Shared>, metrics: Metrics) -> Reply {
+    Box::new(move |job, finding| {
         let now = shared.now();
         metrics.window_latency.observe(now.mono.saturating_sub(job.cut_at).as_secs_f64());
-        shared.registry().judged(job, verdict, now);
+        shared.registry().judged(job, finding, now);
         shared.finished.notify_one();
     })
 }
@@ -227,7 +231,7 @@ async fn pipeline(shared: Arc<Shared>, mut batches: mpsc::Receiver<Taken>, infer
 }
 
 /// Looks at the directory of profiles until shutdown.
-async fn scan(profiles: profiles::Service, shutdown: CancellationToken) {
+async fn scan<S: Store + Send + 'static>(profiles: profiles::Service<S>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(SCAN);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
@@ -240,7 +244,7 @@ async fn scan(profiles: profiles::Service, shutdown: CancellationToken) {
             Ok(()) => failing = false,
             // Said once: the directory is looked at twice a second.
             Err(error) if !std::mem::replace(&mut failing, true) => {
-                tracing::error!(error = crate::chain(&error), "profiles cannot be looked at; those in force stay");
+                tracing::error!(error = chain(&error), "profiles cannot be looked at; those in force stay");
             }
             Err(_) => {}
         }

@@ -2,7 +2,7 @@
 //!
 //! In: arguments and the environment. Out: a [`Command`] and its settings. Never: an action.
 
-use crate::detect::model::fused::Kernel;
+use crate::detect::fused::Kernel;
 use crate::evaluate::dataset::{Abi, Traces};
 use crate::evaluate::methods::Name;
 use crate::judge::threshold::Threshold;

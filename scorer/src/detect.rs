@@ -1,13 +1,18 @@
-//! How unlike normal a window is.
+//! How unlike normal a part of a container's stream is.
 //!
-//! In: one thread's calls, in order. Out: windows, the surprisal of each call, a score in nats. Never: a threshold, a
+//! In: one thread's calls, in order. Out: windows, the surprisal of each call, a score in nats with its evidence. Never: a threshold, a
 //! container's name, a connection.
 //!
-//! In data-flow order: [`window`] cuts threads; [`vocab`] turns calls into classes; [`model`] says how likely each was;
-//! [`novelty`] says how far the set of calls is from any seen before; [`score`] makes one number of it.
+//! In data-flow order: [`window`] cuts threads; [`vocab`] turns calls into classes; [`model`] says how likely each was ([`fused`]
+//! computes it, [`memo`] remembers it); [`novelty`] says how far the set of calls is from any seen before; [`score`] makes one
+//! number of it. [`surprisal`] is that line as a whole: the first [`detector`].
 
+pub mod detector;
+pub mod fused;
+pub mod memo;
 pub mod model;
 pub mod novelty;
 pub mod score;
+pub mod surprisal;
 pub mod vocab;
 pub mod window;

@@ -43,7 +43,7 @@ pub mod recorded;
 pub mod report;
 pub mod scores;
 
-use crate::chain;
+use crate::cause::chain;
 use crate::train::progress::Progress;
 use data::{DataSet, Item, Kind, Set};
 use dataset::{Abi, DataError, Source, Traces};

@@ -1,19 +1,17 @@
-//! The thread that owns the models.
+//! The thread that owns the detector, and with it the models.
 //!
-//! In: [`Command`]s through a bounded queue; full: who sends waits. Out: each job's verdict, to a sink, in any
-//! order. Never: a tensor anywhere else: tensors are not `Sync`.
+//! In: [`Command`]s through a bounded queue; full: who sends waits. Out: each job's finding, in any order. Never: a tensor
+//! anywhere else: tensors are not `Sync`.
 //!
-//! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload; what a model said
-//! before is remembered ([`crate::detect::model::memo`]).
+//! Windows of all containers wait up to [`PATIENCE`] for each other and are judged together, by workload.
 
-use crate::containers::{Job, Verdicted};
-use crate::detect::model::memo::{self, Memo};
-use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
-use crate::detect::score;
-use crate::judge::verdict;
+use crate::cause::chain;
+use crate::containers::job::Job;
+use crate::detect::detector::{Detector, Finding};
+use crate::detect::window::Window;
 use crate::metrics::Metrics;
-use crate::profile::Profile;
-use std::collections::{BTreeMap, HashMap};
+use crate::profile::archive::Profile;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -36,51 +34,37 @@ pub enum Command {
     Judge(Vec<Job>),
 }
 
-/// Makes a model of a profile, on the thread.
-pub type Loader = Box<dyn Fn(&Profile) -> Result<Box<dyn LanguageModel>, ModelError> + Send>;
 /// Takes what was said of a job; `None`: it could not be judged.
-pub type Sink = Box<dyn FnMut(&Job, Option<Verdicted>) + Send>;
+pub type Reply = Box<dyn FnMut(&Job, Option<Finding>) + Send>;
 
 /// The thread could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("starting the inference thread")]
 pub struct StartError(#[from] std::io::Error);
 
-/// Starts the thread; it ends when all senders are gone.
-pub fn start(
-    loader: Loader,
-    sink: Sink,
+/// Starts the thread; it ends when all senders are gone. `detector` is called on it: what it makes never leaves the thread.
+pub fn start<D: Detector<Part = Window>>(
+    detector: impl FnOnce() -> D + Send + 'static,
+    reply: Reply,
     metrics: Metrics,
 ) -> Result<(mpsc::Sender<Command>, std::thread::JoinHandle<()>), StartError> {
     let (tx, rx) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    // Models are born on the thread, and never leave it.
     let own = move || {
-        let owner = Owner { models: HashMap::new(), memo: Memo::new(memo::ENTRIES), installed: 0, loader, sink, metrics };
+        let owner = Owner { detector: detector(), reply, metrics };
         runtime.block_on(owner.run(rx));
     };
     let thread = std::thread::Builder::new().name("inference".into()).spawn(own)?;
     Ok((tx, thread))
 }
 
-struct Loaded {
-    profile: Arc<Profile>,
-    version: Arc<str>,
-    model: Box<dyn LanguageModel>,
-    /// No other model has or will have it.
-    number: u64,
-}
-
-struct Owner {
-    models: HashMap<String, Loaded>,
-    memo: Memo,
-    installed: u64,
-    loader: Loader,
-    sink: Sink,
+struct Owner<D> {
+    detector: D,
+    reply: Reply,
     metrics: Metrics,
 }
 
-impl Owner {
+impl<D: Detector<Part = Window>> Owner<D> {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut waiting: Vec<Job> = Vec::new();
         while let Some(command) = commands.recv().await {
@@ -101,22 +85,14 @@ impl Owner {
             Command::Judge(jobs) => waiting.extend(jobs),
             Command::Remove(workload) => {
                 self.judge(std::mem::take(waiting));
-                self.models.remove(&workload);
+                self.detector.remove(&workload);
             }
             Command::Install(profile) => {
                 // What waits was meant for the models that are there now.
                 self.judge(std::mem::take(waiting));
                 let workload = profile.metadata.workload.clone();
-                match (self.loader)(&profile) {
-                    Ok(model) => {
-                        let version = profile.metadata.version.as_str().into();
-                        self.installed += 1;
-                        self.models.insert(workload, Loaded { profile, version, model, number: self.installed });
-                    }
-                    Err(error) => {
-                        tracing::error!(workload, error = crate::chain(&error), "model refused: its containers are not judged");
-                        self.models.remove(&workload);
-                    }
+                if let Err(error) = self.detector.install(profile) {
+                    tracing::error!(workload, error = chain(&error), "model refused: its containers are not judged");
                 }
             }
         }
@@ -128,49 +104,35 @@ impl Owner {
             by_workload.entry(Arc::clone(&job.workload)).or_default().push(job);
         }
         for (workload, jobs) in by_workload {
-            let Some(loaded) = self.models.get(workload.as_ref()) else {
-                for job in &jobs {
-                    (self.sink)(job, None);
-                }
-                continue;
-            };
             for part in jobs.chunks(BATCH) {
                 let begun = Instant::now();
-                let verdicts = loaded.judge(&mut self.memo, part).unwrap_or_else(|error| {
-                    tracing::error!(workload = %workload, windows = part.len(), error = crate::chain(&error), "windows could not be judged");
-                    part.iter().map(|_| None).collect()
-                });
+                let windows: Vec<_> = part.iter().map(|job| &job.window).collect();
+                let Some(findings) = self.detector.judge(&workload, &windows) else {
+                    part.iter().for_each(|job| (self.reply)(job, None));
+                    continue;
+                };
                 self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
-                self.metrics.memo.tell(self.memo.counts(), self.memo.len());
-                for (job, verdict) in part.iter().zip(verdicts) {
-                    (self.sink)(job, verdict);
+                match findings {
+                    Ok(findings) => {
+                        part.iter().zip(findings).for_each(|(job, finding)| (self.reply)(job, Some(finding)));
+                    }
+                    Err(error) => {
+                        tracing::error!(workload = %workload, windows = part.len(), error = chain(&error), "windows could not be judged");
+                        part.iter().for_each(|job| (self.reply)(job, None));
+                    }
                 }
             }
         }
     }
 }
 
-impl Loaded {
-    fn judge(&self, memo: &mut Memo, jobs: &[Job]) -> Result<Vec<Option<Verdicted>>, ModelError> {
-        let vocabulary = &self.profile.vocabulary;
-        let all: Vec<_> = jobs.iter().map(|job| Encoded::new(&job.window, vocabulary)).collect();
-        let judged = memo.judge(self.number, self.model.as_ref(), &all)?;
-        let one = |((job, encoded), judged): ((&Job, &Encoded), &Judged)| {
-            let novelty = self.profile.novelty.nats(&job.window.calls);
-            let score = score::window(&judged.nll, &job.window.calls, novelty);
-            let evidence = verdict::evidence(&job.window, encoded, judged, (score, novelty), vocabulary);
-            Some(Verdicted { score, evidence, version: Arc::clone(&self.version) })
-        };
-        Ok(jobs.iter().zip(&all).zip(&judged).map(one).collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::{Key, thread::ThreadId};
-    use crate::detect::window::Window;
-    use crate::profile::tests::profile;
+    use crate::containers::{job::Key, thread::ThreadId};
+    use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
+    use crate::detect::surprisal::{Loader, Surprisal};
+    use crate::profile::archive::tests::profile;
     use std::sync::Mutex;
     use surprisal_proto::token::Token;
 
@@ -208,11 +170,11 @@ mod tests {
                 Ok(Box::new(Fake(Arc::clone(&seen))))
             }
         });
-        let sink: Sink = Box::new(move |job, verdict| {
+        let reply: Reply = Box::new(move |job, verdict| {
             let score = verdict.map_or("none".into(), |v| format!("{:.2}", v.score.nats()));
             say.lock().expect("not poisoned").push(format!("{}/{} {score}", job.workload, job.thread.tid));
         });
-        let (tx, thread) = start(loader, sink, Metrics::default()).expect("starts");
+        let (tx, thread) = start(|| Surprisal::new(loader, Metrics::default()), reply, Metrics::default()).expect("starts");
         for command in commands {
             tx.blocking_send(command).expect("listening");
         }

@@ -199,7 +199,7 @@ impl Service {
             Ok(batch) => self.batch(node, last, ticket, batch).await,
             Err(error) => {
                 ticket.refused("malformed");
-                Err(Status::invalid_argument(crate::chain(&error)))
+                Err(Status::invalid_argument(crate::cause::chain(&error)))
             }
         }
     }

@@ -3,9 +3,10 @@
 //! In: scores, held-out scores, what the model said of each call. Out: thresholds, verdicts, evidence, runs of alarms.
 //! Never: a clock, a name of a container.
 //!
-//! In data-flow order: [`threshold`] calibrates; [`verdict`] judges and collects the evidence; [`alarms`] counts verdicts of
+//! In data-flow order: [`calibration`] draws the threshold from held-out scores; [`threshold`] says which one is in force; [`verdict`] judges and collects the evidence; [`alarms`] counts verdicts of
 //! one cause as one.
 
 pub mod alarms;
+pub mod calibration;
 pub mod threshold;
 pub mod verdict;

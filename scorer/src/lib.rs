@@ -12,6 +12,7 @@
 
 pub mod advise;
 pub mod app;
+pub mod cause;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -29,15 +30,3 @@ pub mod run;
 pub mod serve;
 pub mod shutdown;
 pub mod train;
-
-/// An error with all its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(e) = next {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        next = e.source();
-    }
-    text.replace(['\n', '\r'], " ")
-}

@@ -5,7 +5,7 @@
 //!
 //! Each stage has what came in, what went out, and `dropped_total{stage,reason}`, so that the flow balances.
 
-use crate::detect::model::memo::Counts;
+use crate::detect::memo::Counts;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};

@@ -3,7 +3,7 @@
 //! In: the command line. Out: an exit code, and one line where something failed. Never: a command's work.
 
 use crate::cli::{Cli, Command, LogFormat};
-use crate::{chain, run};
+use crate::{cause::chain, run};
 use clap::Parser as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -70,7 +70,7 @@ pub enum TrainError {
         workload: String,
         /// Why.
         #[source]
-        source: crate::judge::threshold::CalibrationError,
+        source: crate::judge::calibration::CalibrationError,
     },
     /// The weights could not be written.
     #[error("{workload}: the weights could not be serialised")]

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::{token::Token, v1};
+use surprisal_scorer::containers::registry::{Now, Registry};
 use surprisal_scorer::containers::thread::THREAD_BYTES;
-use surprisal_scorer::containers::{CONTAINER_BYTES, Job, Judge, Limits, Now, Registry, Verdicted};
-use surprisal_scorer::detect::score::Score;
-use surprisal_scorer::judge::threshold::{Source, Threshold};
+use surprisal_scorer::containers::{entry::CONTAINER_BYTES, job::Job, limits::Limits};
+use surprisal_scorer::detect::{detector::Finding, score::Score};
+use surprisal_scorer::judge::threshold::{Judge, Source, Threshold};
 use surprisal_scorer::judge::verdict::{Evidence, Surprise};
 use surprisal_scorer::metrics::Metrics;
 
@@ -43,7 +44,7 @@ impl Scene {
                 self.take(node, make(format!("{n:064x}")));
                 for job in self.registry.hand_out(self.now) {
                     judged += 1;
-                    self.registry.judged(&job, Some(verdict(&job, nats)), self.now);
+                    self.registry.judged(&job, Some(finding(&job, nats)), self.now);
                 }
             }
         }
@@ -51,11 +52,11 @@ impl Scene {
     }
 }
 
-fn verdict(job: &Job, nats: f64) -> Verdicted {
+fn finding(job: &Job, nats: f64) -> Finding {
     let surprise = |index| Surprise { index, nats, times: 1, never_seen: true, expected: vec![(Token(1), 0.1); 3] };
     let score = Score::new(nats);
     let evidence = Evidence { window: job.window.clone(), score, novelty: 1.0, surprises: (0..5).map(surprise).collect() };
-    Verdicted { score, evidence, version: "v1".into() }
+    Finding { score, evidence, version: "v1".into() }
 }
 
 fn calls(id: &str, tid: usize, first: usize, n: usize) -> v1::Calls {

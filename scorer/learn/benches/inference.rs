@@ -15,13 +15,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use surprisal_learn::lstm::{Lstm, set_threads};
 use surprisal_learn::teach::learn;
-use surprisal_scorer::detect::model::fused::{Fused, Kernel};
-use surprisal_scorer::detect::model::memo::{self, Memo};
+use surprisal_scorer::detect::fused::{Fused, Kernel};
+use surprisal_scorer::detect::memo::{self, Memo};
 use surprisal_scorer::detect::model::{Encoded, LanguageModel, Sizes};
-use surprisal_scorer::profile::Profile;
+use surprisal_scorer::detect::{score, window};
+use surprisal_scorer::profile::archive::Profile;
 use surprisal_scorer::train::corpus::{Corpus, Piece, Workload};
 use surprisal_scorer::train::{Options, progress::Progress};
-use surprisal_scorer::{score, window};
 
 #[derive(Parser)]
 struct Args {

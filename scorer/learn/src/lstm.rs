@@ -1,7 +1,7 @@
 //! The LSTM, through libtorch.
 //!
 //! In: encoded windows; weights as safetensors. Out: surprisals; from training, weights. Serving uses
-//! [`surprisal_scorer::detect::model::fused`], which
+//! [`surprisal_scorer::detect::fused`], which
 //! is pinned to this by tests.
 //! Never: a file, a score. The only module that names `tch`.
 //!

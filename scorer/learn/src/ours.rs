@@ -224,7 +224,7 @@ impl Base {
                 Err(error) => {
                     tracing::error!(
                         windows = batch.len(),
-                        error = surprisal_scorer::chain(&error),
+                        error = surprisal_scorer::cause::chain(&error),
                         "windows could not be judged: they score infinity"
                     );
                     nll.resize(nll.len() + batch.len(), None);

@@ -11,7 +11,7 @@ use surprisal_scorer::detect::model::Sizes;
 use surprisal_scorer::evaluate::methods::{Fitter, Name};
 use surprisal_scorer::run::{self, Error};
 use surprisal_scorer::train::{Options, corpus::Corpus, corpus::Workload, progress::Progress};
-use surprisal_scorer::{cli, profile};
+use surprisal_scorer::{cli, profile::name::check_workload};
 
 /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:
 /// with its spinning, threads that wait take whole cores from those that work.
@@ -73,7 +73,7 @@ pub fn train(args: cli::Train) -> Result<(), Error> {
         threads: args.model.threads,
     };
     for (workload, data) in chosen(corpus.workloads, &args)? {
-        profile::check_workload(&workload)?;
+        check_workload(&workload)?;
         let profile = learn(&workload, &data, options, &progress)?;
         let dir = profile.write(&args.profiles)?;
         let c = &profile.metadata.calibration;

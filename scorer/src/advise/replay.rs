@@ -4,9 +4,12 @@
 //! clock: the highest time so far of any run in it, as [`crate::detect::window`] has it. Never: a score; nothing waits for the
 //! model here, so nothing is shed for overload.
 
-use crate::containers::{Job, Judge, Limits, Now, Registry};
+use crate::containers::job::Job;
+use crate::containers::limits::Limits;
+use crate::containers::registry::{Now, Registry};
 use crate::detect::window::QUIET;
 use crate::ingest::wire;
+use crate::judge::threshold::Judge;
 use crate::metrics::Metrics;
 use crate::train::corpus::{CorpusError, open};
 use jiff::Timestamp;

@@ -3,7 +3,7 @@
 //! In: messages of `surprisal.v1`. Out: text. Never: a control character that a workload chose.
 
 use super::json::{time, verdict};
-use crate::judge::threshold::promise::statement;
+use crate::judge::calibration::promise::statement;
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 use surprisal_proto::v1;

@@ -2,8 +2,9 @@
 //!
 //! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
 
-use super::{Judge, thread::Thread, thread::ThreadId};
+use crate::containers::thread::{Thread, ThreadId};
 use crate::detect::score::{Recent, Score};
+use crate::judge::threshold::Judge;
 use crate::judge::verdict::{Evidence, Facts, Verdict, judge};
 use jiff::Timestamp;
 use std::collections::HashMap;

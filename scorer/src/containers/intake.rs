@@ -3,7 +3,9 @@
 //! In: checked batches. Out: windows in the queue, and what is known of each container. Never: a container or thread
 //! beyond the limits.
 
-use super::{CUTTING, Job, Key, Now, Registry, ThreadId, thread::Thread};
+use crate::containers::job::{Job, Key};
+use crate::containers::registry::{CUTTING, Now, Registry};
+use crate::containers::thread::{Thread, ThreadId};
 use crate::detect::window::{Cut, Run};
 use crate::ingest::wire;
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //!   fills a ninth of the queue, however much it sends, and however many are noisy, places stay free for those that are not.
 //! - **Age.** A window that waited longer than [`LATE`] when its turn comes is not worth the model's time any more.
 
-use super::{Job, Key};
+use crate::containers::job::{Job, Key};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::ThreadId;
+    use crate::containers::thread::ThreadId;
     use crate::detect::window::Window;
     use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 //!
 //! In: a registry. Out: the same, locked, and the time by one clock. Never: waits while it is locked.
 
-use super::{Now, Registry};
+use crate::containers::registry::{Now, Registry};
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

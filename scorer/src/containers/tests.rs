@@ -1,10 +1,21 @@
 //! Tests of the registry; see `containers`.
 
-use super::thread::Thread;
-use super::*;
+use crate::containers::job::Job;
+use crate::containers::limits::Limits;
+use crate::containers::registry::{Now, Registry};
+use crate::containers::thread::Thread;
+use crate::detect::detector::Finding;
+use crate::detect::score::Score;
 use crate::ingest::wire;
+use crate::judge::threshold::{Judge, Source, Threshold};
+use crate::judge::verdict::Evidence;
+use crate::metrics::Metrics;
+use jiff::Timestamp;
 use proptest::prelude::*;
-use surprisal_proto::status::imbalance;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use surprisal_proto::{status::imbalance, v1};
 
 const WORKLOAD: &str = "ns/w/c";
 
@@ -55,8 +66,8 @@ impl Scene {
         let jobs = std::mem::take(&mut self.jobs);
         for job in &jobs {
             let evidence = Evidence { window: job.window.clone(), score: Score::new(nats), novelty: 0.0, surprises: Vec::new() };
-            let verdict = Verdicted { score: Score::new(nats), evidence, version: version.into() };
-            self.registry.judged(job, Some(verdict), self.now);
+            let finding = Finding { score: Score::new(nats), evidence, version: version.into() };
+            self.registry.judged(job, Some(finding), self.now);
         }
         jobs.len()
     }

@@ -3,7 +3,9 @@
 //! In: the time. Out: windows of threads that went quiet; old windows expire, the dead are forgotten. Never: a
 //! clock; it is told.
 
-use super::{Key, Node, Now, Registry, ThreadId, thread::Thread};
+use crate::containers::job::Key;
+use crate::containers::registry::{Node, Now, Registry};
+use crate::containers::thread::{Thread, ThreadId};
 use crate::detect::window::{Cut, QUIET};
 use std::collections::HashMap;
 use std::time::Duration;

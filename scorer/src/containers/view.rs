@@ -2,13 +2,15 @@
 //!
 //! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
 
-use super::{Key, Node, Registry, entry::Entry};
+use crate::containers::entry::Entry;
+use crate::containers::job::Key;
+use crate::containers::registry::{Node, Registry};
 use crate::detect::score::{EVIDENCE, RECENT, Score};
 use crate::detect::vocab::hex;
 use crate::judge::verdict::{self, Verdict};
-use crate::profile::timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use surprisal_proto::v1;
 
 /// Rows of a page: if not said, and at most.
@@ -132,10 +134,10 @@ impl Registry {
             loss_ratio: entry.loss_ratio(),
             windows_gapped: entry.gapped,
             recent_seconds: RECENT.as_secs_f64(),
-            scored_at: top.first().map(|(_, shown)| timestamp(shown.at)),
+            scored_at: top.first().map(|(_, shown)| SystemTime::from(shown.at).into()),
             evidence: evidence.collect(),
             peak_score: entry.peak.map(|(s, _)| s.nats()),
-            peak_at: entry.peak.map(|(_, at)| timestamp(at)),
+            peak_at: entry.peak.map(|(_, at)| SystemTime::from(at).into()),
             network: entry.network.clone().map(|n| v1::Network { container_id: key.id.as_str().to_owned(), ..n }),
             ended: entry.ended.is_some(),
             observed_ratio: entry.observed,

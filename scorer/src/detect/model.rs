@@ -1,14 +1,10 @@
 //! What a language model is to everybody else.
 //!
 //! In: windows as classes. Out: surprisals, and at the most surprising calls what was expected.
-//! Never: a name, a threshold, a file. What implements it: [`fused`]; and, in the crate that learns, the
-//! reference.
+//! Never: a name, a threshold, a file. What implements it: `fused` here, and the reference in the crate that learns.
 
 use crate::detect::vocab::{BOS, Vocabulary};
 use crate::detect::window::{CALLS, CONTEXT, Window};
-
-pub mod fused;
-pub mod memo;
 
 /// Below this many nats, ln 2, a call was itself the likeliest: nothing was expected instead.
 pub const OWN: f32 = std::f32::consts::LN_2;

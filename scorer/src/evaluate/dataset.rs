@@ -400,7 +400,7 @@ mod tests {
             let dir = tempfile::tempdir().expect("a directory");
             write(dir.path(), files);
             let error = crate::evaluate::load(dir.path(), &crate::evaluate::Reading::default()).expect_err("refused");
-            crate::chain(&error).replace(&*dir.path().to_string_lossy(), "D")
+            crate::cause::chain(&error).replace(&*dir.path().to_string_lossy(), "D")
         };
         let (train, test) = (("normal-train.txt", "1\n"), ("normal-test.txt", "2\n"));
         for (files, expect) in [

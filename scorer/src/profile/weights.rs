@@ -1,7 +1,7 @@
 //! The weights' file: safetensors with what it belongs to. *Pure.*
 //!
 //! In: bytes that anyone may have written. Out: tensors of exactly the shapes that a model of the given
-//! sizes has, or one clear reason. Never: a tensor of libtorch; this works where it is not built in.
+//! sizes has, or one clear reason. Never: a tensor of libtorch; this works without it.
 
 use crate::detect::model::Sizes;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};

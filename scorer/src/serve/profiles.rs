@@ -3,12 +3,15 @@
 //! In: requests; a directory that others change too. Out: profiles and thresholds in force, everywhere at once:
 //! on disk, in the model's thread, in the verdicts. Never: a threshold in force that is not written down.
 
-use crate::containers::Judge;
+use crate::cause::chain;
 use crate::containers::shared::Shared;
 use crate::inference::Command;
-use crate::judge::threshold::Threshold;
+use crate::judge::threshold::{Judge, Source, Threshold};
+use crate::profile::archive::{METADATA, Profile, WEIGHTS};
+use crate::profile::error::ProfileError;
+use crate::profile::name::check_workload;
 use crate::profile::store::{Change, Store};
-use crate::profile::{METADATA, Profile, ProfileError, WEIGHTS};
+use crate::profile::wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 use surprisal_proto::v1::{self, profiles_server::Profiles};
@@ -16,16 +19,22 @@ use tokio::sync::{Mutex, mpsc};
 use tonic::{Request, Response, Status};
 
 /// Profiles in force.
-#[derive(Clone, Debug)]
-pub struct Service {
-    store: Arc<Mutex<Store>>,
+#[derive(Debug)]
+pub struct Service<S> {
+    store: Arc<Mutex<S>>,
     shared: Arc<Shared>,
     inference: mpsc::Sender<Command>,
 }
 
-impl Service {
+impl<S> Clone for Service<S> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), shared: Arc::clone(&self.shared), inference: self.inference.clone() }
+    }
+}
+
+impl<S: Store + Send + 'static> Service<S> {
     /// Serves a store.
-    pub fn new(store: Store, shared: Arc<Shared>, inference: mpsc::Sender<Command>) -> Self {
+    pub fn new(store: S, shared: Arc<Shared>, inference: mpsc::Sender<Command>) -> Self {
         Self { store: Arc::new(Mutex::new(store)), shared, inference }
     }
 
@@ -59,7 +68,7 @@ impl Service {
         Ok(())
     }
 
-    fn judge(&self, store: &Store) {
+    fn judge(&self, store: &S) {
         let judges: HashMap<_, _> = store
             .iter()
             .filter_map(|p| {
@@ -77,26 +86,32 @@ impl Service {
 }
 
 fn failed(error: &ProfileError) -> Status {
-    tracing::error!(error = crate::chain(error), "profile could not be changed");
-    Status::internal(crate::chain(error))
+    tracing::error!(error = chain(error), "profile could not be changed");
+    Status::internal(chain(error))
 }
 
 fn not_found(workload: &str) -> Status {
     Status::not_found(format!("no profile for workload {workload:?}"))
 }
 
+/// The message about a profile of this store.
+fn message(store: &impl Store, profile: &Profile) -> v1::Profile {
+    let c = &profile.metadata.calibration;
+    wire::message(profile, store.threshold(&profile.metadata.workload).unwrap_or((c.threshold, Source::Quantiles)))
+}
+
 #[tonic::async_trait]
-impl Profiles for Service {
+impl<S: Store + Send + 'static> Profiles for Service<S> {
     async fn list(&self, _: Request<v1::ListProfilesRequest>) -> Result<Response<v1::ListProfilesResponse>, Status> {
         let store = self.store.lock().await;
-        Ok(Response::new(v1::ListProfilesResponse { profiles: store.iter().map(|p| store.to_proto(p)).collect() }))
+        Ok(Response::new(v1::ListProfilesResponse { profiles: store.iter().map(|p| message(&*store, p)).collect() }))
     }
 
     async fn get(&self, request: Request<v1::GetProfileRequest>) -> Result<Response<v1::GetProfileResponse>, Status> {
         let workload = request.into_inner().workload;
         let store = self.store.lock().await;
         let profile = store.get(&workload).ok_or_else(|| not_found(&workload))?;
-        Ok(Response::new(v1::GetProfileResponse { profile: Some(store.to_proto(profile)) }))
+        Ok(Response::new(v1::GetProfileResponse { profile: Some(message(&*store, profile)) }))
     }
 
     async fn set_threshold(
@@ -109,7 +124,7 @@ impl Profiles for Service {
         if !workload.is_empty() && store.get(&workload).is_none() {
             return Err(not_found(&workload));
         }
-        let in_force = |store: &Store| store.iter().map(|p| store.to_proto(p)).collect::<Vec<_>>();
+        let in_force = |store: &S| store.iter().map(|p| message(store, p)).collect::<Vec<_>>();
         let before = in_force(&store);
         store.set_threshold((!workload.is_empty()).then_some(workload.as_str()), threshold).map_err(|e| failed(&e))?;
         self.judge(&store);
@@ -143,10 +158,10 @@ impl Profiles for Service {
     async fn import(&self, request: Request<v1::ImportRequest>) -> Result<Response<v1::ImportResponse>, Status> {
         let v1::ImportRequest { archive, workload } = request.into_inner();
         let archive = archive.ok_or_else(|| Status::invalid_argument("there is no archive"))?;
-        let refused = |e: ProfileError| Status::invalid_argument(crate::chain(&e));
+        let refused = |e: ProfileError| Status::invalid_argument(chain(&e));
         let mut profile = Profile::parse(&archive.metadata, archive.weights).map_err(refused)?;
         if !workload.is_empty() {
-            crate::profile::check_workload(&workload).map_err(refused)?;
+            check_workload(&workload).map_err(refused)?;
             profile.metadata.workload = workload;
         }
         self.store.lock().await.import(&profile).map_err(|e| failed(&e))?;
@@ -158,6 +173,6 @@ impl Profiles for Service {
                 "{METADATA} and {WEIGHTS} are written, but there are too many profiles to keep them"
             ))
         })?;
-        Ok(Response::new(v1::ImportResponse { profile: Some(store.to_proto(taken)) }))
+        Ok(Response::new(v1::ImportResponse { profile: Some(message(&*store, taken)) }))
     }
 }

@@ -10,15 +10,14 @@
 //!
 //! [`room::ROOM`]: crate::ingest::room::ROOM
 //! [`room::WAITS`]: crate::ingest::room::WAITS
-//! [`Limits`]: crate::containers::Limits
+//! [`Limits`]: crate::containers::limits::Limits
 //! [`THREAD_BYTES`]: crate::containers::thread::THREAD_BYTES
 //! [`WINDOW_BYTES`]: crate::containers::queue::WINDOW_BYTES
 
 use crate::containers::shared::Shared;
 use crate::ingest::room::Room;
-use crate::profile::timestamp;
-use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::SystemTime;
 use surprisal_proto::v1::{self, status_server};
 use tonic::{Request, Response, Status};
 
@@ -27,13 +26,13 @@ use tonic::{Request, Response, Status};
 pub struct Service {
     shared: Arc<Shared>,
     room: Room,
-    started_at: Timestamp,
+    started_at: SystemTime,
 }
 
 impl Service {
     /// Answers from what the stages count.
     pub fn new(shared: Arc<Shared>, room: Room) -> Self {
-        Self { shared, room, started_at: Timestamp::now() }
+        Self { shared, room, started_at: SystemTime::now() }
     }
 }
 
@@ -47,7 +46,7 @@ impl status_server::Status for Service {
         };
         Ok(Response::new(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: Some(timestamp(self.started_at)),
+            started_at: Some(self.started_at.into()),
             hops: std::iter::once(ingest).chain(hops).collect(),
             nodes,
         }))

@@ -416,7 +416,7 @@ mod tests {
         let path = dir.path().join("r.jsonl");
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("writes");
-            crate::chain(&Corpus::default().read(&path, false, false).expect_err("refused"))
+            crate::cause::chain(&Corpus::default().read(&path, false, false).expect_err("refused"))
                 .replace(&*dir.path().to_string_lossy(), "")
         };
         assert_eq!(refused(cut), "/r.jsonl: truncated after line 3: the last line is cut");

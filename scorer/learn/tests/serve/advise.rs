@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use surprisal_proto::recording::{Calls, Container, Header, Line, Writer};
 use surprisal_proto::token::Token;
 use surprisal_scorer::advise::replay::Replay;
-use surprisal_scorer::containers::{Job, Judge, Verdicted};
-use surprisal_scorer::inference::{self, Command};
-use surprisal_scorer::judge::threshold::{Source, Threshold};
+use surprisal_scorer::containers::job::Job;
+use surprisal_scorer::detect::detector::Finding;
+use surprisal_scorer::detect::surprisal::Surprisal;
+use surprisal_scorer::inference::{self, Command, Reply};
+use surprisal_scorer::judge::threshold::{Judge, Source, Threshold};
 use surprisal_scorer::metrics::Metrics;
-use surprisal_scorer::profile::Profile;
+use surprisal_scorer::profile::archive::Profile;
 
 /// When a shell is started out of the server, seconds: the second comes while the first is still an alert.
 const SHELLS: [u32; 4] = [20, 35, 70, 140];
@@ -52,17 +54,19 @@ fn record(path: &Path) {
     out.finish().expect("writes");
 }
 
-type Windows = HashMap<(u32, u64), Verdicted>;
+type Windows = HashMap<(u32, u64), Finding>;
 
 /// Everything that comes of a recording, and what the model says of it: by thread and first call.
 fn judged(recording: &Path, profile: &Arc<Profile>, judges: &HashMap<String, Judge>) -> Windows {
     let said: Arc<Mutex<Windows>> = Arc::default();
     let say = Arc::clone(&said);
     let key = |job: &Job| (job.thread.tid, job.window.first_sequence);
-    let sink: inference::Sink = Box::new(move |job, verdict| {
-        say.lock().expect("not poisoned").insert(key(job), verdict.expect("judged"));
+    let reply: Reply = Box::new(move |job, finding| {
+        say.lock().expect("not poisoned").insert(key(job), finding.expect("judged"));
     });
-    let (model, thread) = inference::start(surprisal_scorer::run::loader(), sink, Metrics::default()).expect("starts");
+    let loader = surprisal_scorer::run::loader();
+    let (model, thread) =
+        inference::start(move || Surprisal::new(loader, Metrics::default()), reply, Metrics::default()).expect("starts");
     model.blocking_send(Command::Install(Arc::clone(profile))).expect("listening");
     let mut replay = Replay::open(recording, "n", judges.clone(), false).expect("opens");
     let mut jobs = Vec::new();
@@ -84,8 +88,8 @@ fn raised(recording: &Path, windows: &Windows, judges: HashMap<String, Judge>) -
         for judging in [false, true] {
             if judging {
                 for job in jobs.drain(..) {
-                    let verdict = windows[&(job.thread.tid, job.window.first_sequence)].clone();
-                    registry.judged(&job, Some(verdict), now);
+                    let finding = windows[&(job.thread.tid, job.window.first_sequence)].clone();
+                    registry.judged(&job, Some(finding), now);
                 }
             }
             let scores = registry.changed_since(None, 0);

@@ -5,7 +5,7 @@ use crate::load::{WORKLOAD, shell, start};
 use crate::scorer::{PATIENCE, Scorer, profile_dir, profiles};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use surprisal_scorer::profile::FORMAT;
+use surprisal_scorer::profile::metadata::FORMAT;
 
 /// Asks until the container's score is as it should be.
 async fn until(scorer: &Scorer, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {

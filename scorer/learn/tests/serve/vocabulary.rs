@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use surprisal_proto::token::Token;
 use surprisal_proto::v1::{self, profiles_client::ProfilesClient};
 use surprisal_scorer::detect::vocab::Vocabulary;
-use surprisal_scorer::profile::{METADATA, Profile, WEIGHTS};
+use surprisal_scorer::profile::archive::{METADATA, Profile, WEIGHTS};
 use surprisal_scorer::run::loader;
 
 /// The same profile, of as many tokens, one of them another; weights, sizes and checksums are in order.

@@ -45,7 +45,7 @@ fn write(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 fn read(files: &[(&str, &[u8])], workload: Option<&str>) -> Result<DataSet, String> {
     let dir = write(files);
     let reading = Reading { workload: workload.map(str::to_owned), ..Reading::default() };
-    load(dir.path(), &reading).map_err(|e| crate::chain(&e).replace(&*dir.path().to_string_lossy(), "D"))
+    load(dir.path(), &reading).map_err(|e| crate::cause::chain(&e).replace(&*dir.path().to_string_lossy(), "D"))
 }
 
 fn normal(id: &str, workload: &str) -> Vec<u8> {

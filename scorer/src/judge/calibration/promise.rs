@@ -10,7 +10,7 @@ pub enum Promise {
     /// The held-out windows alone support it: with 95 % confidence there are no more than the budget.
     #[serde(rename = "measured")]
     Measured,
-    /// A tail was followed beyond them, not too far (see [`super::KNOWN`] and [`super::REACH`]).
+    /// A tail was followed beyond them, not too far (`KNOWN` and `REACH` in `calibration`).
     #[serde(rename = "extrapolated")]
     Extrapolated,
     /// Too little was recorded to say: the threshold is a careful guess, the budget no promise.

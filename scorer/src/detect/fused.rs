@@ -4,7 +4,7 @@
 //!
 //! In 8 bits where the processor multiplies such in one instruction, else in f32: [`Kernel::fastest`].
 
-use super::{Encoded, Judged, LanguageModel, ModelError, OWN, Position, Sizes};
+use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError, OWN, Position, Sizes};
 use crate::detect::vocab::UNKNOWN;
 use crate::judge::verdict::{CANDIDATES, EXPECTED};
 use crate::profile::weights::{self, TensorData};

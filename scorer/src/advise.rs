@@ -20,7 +20,7 @@ use crate::profile::archive::Profile;
 use crate::profile::directory::Directory;
 use crate::profile::error::ProfileError;
 use crate::profile::store::Store;
-use crate::train::corpus::CorpusError;
+use crate::train::recording::CorpusError;
 use replay::Replay;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};

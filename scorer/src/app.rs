@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::containers::{limits::Limits, registry::Registry, shared::Shared};
 use crate::detect::surprisal::{Loader, Surprisal};
 use crate::inference::{self, Command, Reply};
-use crate::ingest::{self, Taken, room::Room};
+use crate::ingest::room::Room;
+use crate::ingest::stream::{self, Taken};
 use crate::metrics::Metrics;
 use crate::profile::{directory::Directory, error::ProfileError, store::Store};
 use crate::serve::{admin, profiles, query, status};
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Server, server::TcpIncoming};
 
-/// Batches that may wait for the pipeline, besides the bound in bytes ([`ingest::room`]).
+/// Batches that may wait for the pipeline, besides the bound in bytes ([`crate::ingest::room`]).
 const BATCHES: usize = 8192;
 /// Largest archive of a profile, bytes.
 const ARCHIVE_MAX: usize = 64 << 20;
@@ -119,7 +120,7 @@ impl App {
             tracing::info!(address, "serving metrics");
         }
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<IngestServer<ingest::Service>>().await;
+        health.set_serving::<IngestServer<stream::Service>>().await;
         health.set_serving::<ScoresServer<query::Service>>().await;
         health.set_serving::<ProfilesServer<profiles::Service<Directory>>>().await;
         health.set_serving::<StatusServer<status::Service>>().await;
@@ -129,17 +130,17 @@ impl App {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let room = Room::new(metrics.clone());
-        let ingest = IngestServer::new(ingest::Service::new(queue, room.clone(), metrics.clone(), shutdown.clone()))
+        let ingest = IngestServer::new(stream::Service::new(queue, room.clone(), metrics.clone(), shutdown.clone()))
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Zstd)
-            .max_decoding_message_size(ingest::MESSAGE_MAX);
+            .max_decoding_message_size(stream::MESSAGE_MAX);
         let archives = ProfilesServer::new(profiles).max_decoding_message_size(ARCHIVE_MAX).max_encoding_message_size(usize::MAX);
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .max_concurrent_streams(256)
-            .initial_stream_window_size(ingest::AHEAD)
-            .initial_connection_window_size(ingest::AHEAD)
+            .initial_stream_window_size(stream::AHEAD)
+            .initial_connection_window_size(stream::AHEAD)
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(|e| start_failed(e.into()))?)
             .add_service(reflection().build_v1alpha().map_err(|e| start_failed(e.into()))?)

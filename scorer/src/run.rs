@@ -17,7 +17,7 @@ use crate::profile::error::ProfileError;
 use crate::profile::store::Store as _;
 use crate::profile::weights;
 use crate::shutdown;
-use crate::train::{TrainError, corpus::CorpusError, progress::Progress};
+use crate::train::{TrainError, progress::Progress, recording::CorpusError};
 use std::io::Write;
 use std::path::Path;
 
@@ -229,7 +229,7 @@ pub fn advise(args: cli::Advise, out: &mut impl Write) -> Result<(), Error> {
     let recordings = &args.recordings[usize::from(workload.is_some())..];
     let loader = loader_with(Kernel::fastest(), args.threads);
     let advice = advise::advise(&store, workload, recordings, args.allow_truncated, loader)?;
-    client::advice::print(&advice, args.output, out)?;
+    client::advice::print(&advice, args.output, out).map_err(ClientError::from)?;
     Ok(())
 }
 

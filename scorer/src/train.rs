@@ -3,15 +3,17 @@
 //! In: recordings (JSON Lines, see `surprisal_proto::recording`). Out: a [`crate::profile::Profile`] for each
 //! workload. Never: a window of a recording that is labelled as anything but normal, unless told so.
 //!
-//! [`corpus`] reads recordings and cuts them by the rule of [`crate::detect::window`]; [`split`] holds out
+//! [`corpus`] reads [`recording`]s and cuts them by the rule of [`crate::detect::window`], into [`workload`]s; [`split`] holds out
 //! contiguous stretches of time; [`select`] bounds what is trained on; the crate `surprisal-learn` trains and calibrates, on what
 //! [`timeline`] puts back into the order of time.
 
 pub mod corpus;
 pub mod progress;
+pub mod recording;
 pub mod select;
 pub mod split;
 pub mod timeline;
+pub mod workload;
 
 /// Share of calls that are shown as unknown in training: the probability that the model learns to give
 /// to what it never saw.

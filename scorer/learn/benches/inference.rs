@@ -20,7 +20,8 @@ use surprisal_scorer::detect::memo::{self, Memo};
 use surprisal_scorer::detect::model::{Encoded, LanguageModel, Sizes};
 use surprisal_scorer::detect::{score, window};
 use surprisal_scorer::profile::archive::Profile;
-use surprisal_scorer::train::corpus::{Corpus, Piece, Workload};
+use surprisal_scorer::train::corpus::Corpus;
+use surprisal_scorer::train::workload::{Piece, Workload};
 use surprisal_scorer::train::{Options, progress::Progress};
 
 #[derive(Parser)]

@@ -28,10 +28,10 @@ use surprisal_scorer::detect::window::{CALLS, CONTEXT, Cut, Cutter, Run, SHORTES
 use surprisal_scorer::evaluate::baseline::{Example, Kind, Method};
 use surprisal_scorer::evaluate::methods::{Fitter, Ours, Unfit};
 use surprisal_scorer::profile::weights::{self, WeightsError};
-use surprisal_scorer::train::corpus::Piece;
 use surprisal_scorer::train::progress::Progress;
 use surprisal_scorer::train::select::{distinct, draw, select};
 use surprisal_scorer::train::split::is_held;
+use surprisal_scorer::train::workload::Piece;
 use surprisal_scorer::train::{Options, unseen_nats};
 
 /// Held-out windows at most.

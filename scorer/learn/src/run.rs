@@ -10,7 +10,7 @@ use std::io::Write;
 use surprisal_scorer::detect::model::Sizes;
 use surprisal_scorer::evaluate::methods::{Fitter, Name};
 use surprisal_scorer::run::{self, Error};
-use surprisal_scorer::train::{Options, corpus::Corpus, corpus::Workload, progress::Progress};
+use surprisal_scorer::train::{Options, corpus::Corpus, progress::Progress, workload::Workload};
 use surprisal_scorer::{cli, profile::name::check_workload};
 
 /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:

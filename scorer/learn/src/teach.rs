@@ -17,11 +17,11 @@ use surprisal_scorer::judge::calibration::{Ask, calibrate, promise::statement};
 use surprisal_scorer::profile::archive::Profile;
 use surprisal_scorer::profile::metadata::{Cutting, FORMAT, Metadata, Training};
 use surprisal_scorer::profile::weights::{self, TensorData};
-use surprisal_scorer::train::corpus::Workload;
 use surprisal_scorer::train::progress::Progress;
 use surprisal_scorer::train::select::{Counted, distinct, draw, select};
 use surprisal_scorer::train::split::split;
 use surprisal_scorer::train::timeline;
+use surprisal_scorer::train::workload::Workload;
 use surprisal_scorer::train::{FEWEST_WINDOWS, Options, START_SHARE, TrainError, UNKNOWN_SHARE, unseen_nats};
 
 /// Windows shown to the model over all passes: about 20 s on one core at the default sizes.

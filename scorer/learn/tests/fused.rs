@@ -11,7 +11,7 @@ use surprisal_scorer::detect::model::{Encoded, LanguageModel, Sizes};
 use surprisal_scorer::detect::score;
 use surprisal_scorer::detect::window::SHORTEST;
 use surprisal_scorer::profile::weights;
-use surprisal_scorer::train::{Options, corpus::Corpus, corpus::Workload, progress::Progress};
+use surprisal_scorer::train::{Options, corpus::Corpus, progress::Progress, workload::Workload};
 
 /// Nats a call that f32 may be off by.
 const EXACT: f64 = 1e-4;

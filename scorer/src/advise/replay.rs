@@ -11,7 +11,7 @@ use crate::detect::window::QUIET;
 use crate::ingest::wire;
 use crate::judge::threshold::Judge;
 use crate::metrics::Metrics;
-use crate::train::corpus::{CorpusError, open};
+use crate::train::recording::{CorpusError, open};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;

@@ -2,16 +2,15 @@
 //!
 //! In: [`Advice`]. Out: text. Never: a judgement of its own; what little the advice stands on is said with it.
 
-use super::ClientError;
 use super::json::pretty;
 use super::table::{clean, lines, new};
 use crate::advise::Advice;
 use crate::cli::Output;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Writes it.
-pub fn print(advice: &[Advice], output: Output, out: &mut impl Write) -> Result<(), ClientError> {
+pub fn print(advice: &[Advice], output: Output, out: &mut impl Write) -> io::Result<()> {
     match output {
         Output::Json => writeln!(out, "{}", pretty(&advice))?,
         Output::Table => writeln!(out, "{}", advice.iter().map(table).collect::<Vec<_>>().join("\n\n"))?,

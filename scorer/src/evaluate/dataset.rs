@@ -91,7 +91,7 @@ pub enum DataError {
     },
     /// A recording is bad.
     #[error("recording")]
-    Recording(#[from] crate::train::corpus::CorpusError),
+    Recording(#[from] crate::train::recording::CorpusError),
     /// The times of an attack recording's attacks are missing or bad.
     #[error("{}: {reason}", path.display())]
     Attacks {

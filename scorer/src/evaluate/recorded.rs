@@ -16,7 +16,9 @@
 
 use super::data::{Attack, DataSet, File, Item, Kind, Place, Set};
 use super::dataset::DataError;
-use crate::train::corpus::{Corpus, CorpusError, MOST_KEPT, Workload, open};
+use crate::train::corpus::Corpus;
+use crate::train::recording::{CorpusError, open};
+use crate::train::workload::{MOST_KEPT, Workload};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};

@@ -3,8 +3,8 @@
 //! In: the weight of each batch that arrives. Out: a [`Ticket`], which goes with the batch to its end. Never: a batch that is
 //! counted twice or not at all, whatever ends its stream.
 
-use super::wire;
 use crate::flow::{Flow, Hop};
+use crate::ingest::weight::weight;
 use crate::metrics::Metrics;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ impl Room {
 
     /// Finds room for a batch, waiting for it where that is worth it. `false`: there is none.
     pub async fn place(&self, ticket: &mut Ticket, batch: &v1::Batch) -> bool {
-        let weight = wire::weight(batch).min(ROOM);
+        let weight = weight(batch).min(ROOM);
         let wanted = weight as u32;
         let bytes = Arc::clone(&self.bytes);
         ticket.place = if weight > WAITS {

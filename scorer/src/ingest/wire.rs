@@ -18,9 +18,6 @@ const PROCESS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(Arc<str>);
 
-/// Most births, runs of calls, counters and so on in one batch: an encoded one may take two bytes, its decoded form a hundred.
-pub const ITEMS_MAX: usize = 65_536;
-
 /// Why a part of a batch is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -240,98 +237,5 @@ fn keep<T, U>(all: Vec<T>, take: impl Fn(T) -> Result<U, Malformed>, mut drop: i
     all.into_iter().filter_map(|item| take(item).map_err(&mut drop).ok()).collect()
 }
 
-/// Whether a batch holds at most [`ITEMS_MAX`] things.
-pub fn is_of_usual_size(batch: &v1::Batch) -> bool {
-    let v1::Batch { births, calls, network, accounts, observed, deaths, .. } = batch;
-    births.len() + calls.len() + network.len() + accounts.len() + observed.len() + deaths.len() <= ITEMS_MAX
-}
-
-/// Bytes that a batch holds in memory, about: never less than 256.
-pub fn weight(batch: &v1::Batch) -> usize {
-    let names = |c: &v1::Container| {
-        let strings = [&c.id, &c.node, &c.namespace, &c.pod, &c.pod_uid, &c.name, &c.image, &c.runtime_namespace, &c.workload];
-        strings.into_iter().map(String::len).sum::<usize>() + size_of::<Birth>()
-    };
-    let births = batch.births.iter().filter_map(|b| b.container.as_ref()).map(names).sum::<usize>();
-    let run = |c: &v1::Calls| c.tokens.len() + c.container_id.len() + c.process.len() + size_of::<Calls>();
-    let calls = batch.calls.iter().map(run).sum::<usize>();
-    let rest = batch.network.len() + batch.accounts.len() + batch.observed.len() + batch.deaths.len();
-    256 + births + calls + rest * (size_of::<v1::Network>() + ID_MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_what_is_well_formed_and_counts_the_rest() {
-        let calls = |id: &str, bytes: usize| v1::Calls {
-            container_id: id.into(),
-            tokens: vec![1; bytes],
-            process: "a\nb".into(),
-            ..v1::Calls::default()
-        };
-        let birth = |id: &str, pod: String| v1::Birth {
-            container: Some(v1::Container { id: id.into(), pod, ..v1::Container::default() }),
-        };
-        let observed = |ratio| v1::Observed { container_id: "a".into(), ratio };
-        let batch = v1::Batch {
-            births: vec![
-                birth("a", "p".into()),
-                birth("", "p".into()),
-                birth("b", "p".repeat(NAME_MAX + 1)),
-                birth("c", "\n".into()),
-                v1::Birth::default(),
-            ],
-            calls: vec![calls("a", 4), calls("a", 5), calls("with space", 6), calls(&"a".repeat(ID_MAX + 1), 2)],
-            network: vec![v1::Network::default()],
-            accounts: vec![v1::Account { container_id: "a".into(), ..v1::Account::default() }],
-            observed: vec![observed(0.0), observed(1.0), observed(1.1), observed(f64::NAN)],
-            deaths: vec![v1::Death { container_id: "é".into(), ended_at: None }],
-            ..v1::Batch::default()
-        };
-        let batch = Batch::from(batch);
-        assert_eq!(batch.observed.len(), 2);
-        assert_eq!((batch.births.len(), batch.network.len(), batch.accounts.len(), batch.deaths.len()), (1, 0, 1, 0));
-        let [c] = batch.calls.as_slice() else { panic!("one run of calls") };
-        assert_eq!((c.tokens.as_slice(), c.process.as_str()), ([Token(0x0101), Token(0x0101)].as_slice(), "ab"));
-        for (stage, reason, n) in [
-            ("containers", "bad_id", 1),
-            ("containers", "bad_name", 2),
-            ("containers", "empty", 1),
-            ("calls", "odd_tokens", 2),
-            ("calls", "bad_id", 4),
-            ("network", "bad_id", 1),
-            ("observed", "bad_ratio", 2),
-            ("deaths", "bad_id", 1),
-        ] {
-            let found = batch.left.iter().find(|l| (l.stage, l.reason) == (stage, reason));
-            assert_eq!(found.map(|l| l.count), Some(n), "{stage} {reason}");
-        }
-    }
-
-    #[test]
-    fn a_batch_is_weighed_with_what_decoding_adds() {
-        let batch = |runs: usize, bytes: usize| v1::Batch {
-            calls: vec![v1::Calls { tokens: vec![0; bytes], ..v1::Calls::default() }; runs],
-            ..v1::Batch::default()
-        };
-        assert!((256..300).contains(&weight(&batch(0, 0))));
-        assert!((65_536..66_200).contains(&weight(&batch(1, 65_536))));
-        // Two bytes each on the wire.
-        let many = batch(ITEMS_MAX, 0);
-        assert!(weight(&many) > 64 * ITEMS_MAX && is_of_usual_size(&many) && !is_of_usual_size(&batch(ITEMS_MAX + 1, 0)));
-    }
-
-    #[test]
-    fn sandboxes_and_the_unnamed_have_no_workload() {
-        let birth = |workload: &str, kind: v1::container::Kind| {
-            let about =
-                v1::Container { id: "a".into(), workload: workload.into(), kind: kind.into(), ..v1::Container::default() };
-            Birth::try_from(v1::Birth { container: Some(about) }).expect("well-formed").workload()
-        };
-        assert_eq!(birth("a/b/c", v1::container::Kind::Container).as_deref(), Some("a/b/c"));
-        assert_eq!(birth("a/b/c", v1::container::Kind::Sandbox), None);
-        assert_eq!(birth("", v1::container::Kind::Unspecified), None);
-    }
-}
+mod tests;

@@ -9,9 +9,9 @@
 //! to eight times as much, and of too many windows the rarest come first: they are drawn at random only
 //! after every pair is in [`COVER`] of those kept (where there are as many).
 
-use super::corpus::Piece;
-use super::split::pairs;
 use crate::detect::window::Window;
+use crate::train::split::pairs;
+use crate::train::workload::Piece;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -9,7 +9,7 @@
 //! cannot be both learned and held out, and an unlearned start would lift the threshold above every attack.
 //! Such windows are counted (`one_offs`).
 
-use super::corpus::Piece;
+use crate::train::workload::Piece;
 use std::collections::{BTreeMap, HashSet};
 use surprisal_proto::token::Token;
 

@@ -10,11 +10,11 @@
 //! window scored. Windows of which a quarter or more would have been new are excepted, as in `split`: what is nowhere else in
 //! the recordings cannot be both learned and held out. So is the first stretch, the start, which is never left out.
 
-use super::corpus::Piece;
-use super::select::Counted;
-use super::split::{BLOCKS, NEW_PAIRS, pairs};
 use crate::detect::score::Score;
 use crate::detect::window::{SHORTEST, Window};
+use crate::train::select::Counted;
+use crate::train::split::{BLOCKS, NEW_PAIRS, pairs};
+use crate::train::workload::Piece;
 use std::collections::{BTreeMap, HashMap};
 use surprisal_proto::token::Token;
 

@@ -8,7 +8,7 @@ use surprisal_proto::packed::Packer;
 use surprisal_proto::status::imbalance;
 use surprisal_proto::v1::{self, stream_request::Message as Say};
 use surprisal_scorer::containers::{entry::CONTAINER_BYTES, limits::Limits, thread::THREAD_BYTES};
-use surprisal_scorer::ingest::{MESSAGE_MAX, STREAM_BYTES};
+use surprisal_scorer::ingest::stream::{MESSAGE_MAX, STREAM_BYTES};
 use tonic::Code;
 
 /// Containers, threads and births that it makes up.

@@ -1,0 +1,46 @@
+//! How much a batch holds. *Pure.*
+//!
+//! In: a message that anyone may have written. Out: whether it is of a usual size, what it takes in memory. Never: a refusal.
+
+use crate::ingest::wire::{Birth, Calls, ID_MAX};
+use surprisal_proto::v1;
+
+/// Most births, runs of calls, counters and so on in one batch: an encoded one may take two bytes, its decoded form a hundred.
+pub const ITEMS_MAX: usize = 65_536;
+
+/// Whether a batch holds at most [`ITEMS_MAX`] things.
+pub fn is_of_usual_size(batch: &v1::Batch) -> bool {
+    let v1::Batch { births, calls, network, accounts, observed, deaths, .. } = batch;
+    births.len() + calls.len() + network.len() + accounts.len() + observed.len() + deaths.len() <= ITEMS_MAX
+}
+
+/// Bytes that a batch holds in memory, about: never less than 256.
+pub fn weight(batch: &v1::Batch) -> usize {
+    let names = |c: &v1::Container| {
+        let strings = [&c.id, &c.node, &c.namespace, &c.pod, &c.pod_uid, &c.name, &c.image, &c.runtime_namespace, &c.workload];
+        strings.into_iter().map(String::len).sum::<usize>() + size_of::<Birth>()
+    };
+    let births = batch.births.iter().filter_map(|b| b.container.as_ref()).map(names).sum::<usize>();
+    let run = |c: &v1::Calls| c.tokens.len() + c.container_id.len() + c.process.len() + size_of::<Calls>();
+    let calls = batch.calls.iter().map(run).sum::<usize>();
+    let rest = batch.network.len() + batch.accounts.len() + batch.observed.len() + batch.deaths.len();
+    256 + births + calls + rest * (size_of::<v1::Network>() + ID_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_weighed_with_what_decoding_adds() {
+        let batch = |runs: usize, bytes: usize| v1::Batch {
+            calls: vec![v1::Calls { tokens: vec![0; bytes], ..v1::Calls::default() }; runs],
+            ..v1::Batch::default()
+        };
+        assert!((256..300).contains(&weight(&batch(0, 0))));
+        assert!((65_536..66_200).contains(&weight(&batch(1, 65_536))));
+        // Two bytes each on the wire.
+        let many = batch(ITEMS_MAX, 0);
+        assert!(weight(&many) > 64 * ITEMS_MAX && is_of_usual_size(&many) && !is_of_usual_size(&batch(ITEMS_MAX + 1, 0)));
+    }
+}

@@ -1,0 +1,60 @@
+//! Tests of `wire`.
+
+use super::*;
+
+#[test]
+fn takes_what_is_well_formed_and_counts_the_rest() {
+    let calls = |id: &str, bytes: usize| v1::Calls {
+        container_id: id.into(),
+        tokens: vec![1; bytes],
+        process: "a\nb".into(),
+        ..v1::Calls::default()
+    };
+    let birth =
+        |id: &str, pod: String| v1::Birth { container: Some(v1::Container { id: id.into(), pod, ..v1::Container::default() }) };
+    let observed = |ratio| v1::Observed { container_id: "a".into(), ratio };
+    let batch = v1::Batch {
+        births: vec![
+            birth("a", "p".into()),
+            birth("", "p".into()),
+            birth("b", "p".repeat(NAME_MAX + 1)),
+            birth("c", "\n".into()),
+            v1::Birth::default(),
+        ],
+        calls: vec![calls("a", 4), calls("a", 5), calls("with space", 6), calls(&"a".repeat(ID_MAX + 1), 2)],
+        network: vec![v1::Network::default()],
+        accounts: vec![v1::Account { container_id: "a".into(), ..v1::Account::default() }],
+        observed: vec![observed(0.0), observed(1.0), observed(1.1), observed(f64::NAN)],
+        deaths: vec![v1::Death { container_id: "é".into(), ended_at: None }],
+        ..v1::Batch::default()
+    };
+    let batch = Batch::from(batch);
+    assert_eq!(batch.observed.len(), 2);
+    assert_eq!((batch.births.len(), batch.network.len(), batch.accounts.len(), batch.deaths.len()), (1, 0, 1, 0));
+    let [c] = batch.calls.as_slice() else { panic!("one run of calls") };
+    assert_eq!((c.tokens.as_slice(), c.process.as_str()), ([Token(0x0101), Token(0x0101)].as_slice(), "ab"));
+    for (stage, reason, n) in [
+        ("containers", "bad_id", 1),
+        ("containers", "bad_name", 2),
+        ("containers", "empty", 1),
+        ("calls", "odd_tokens", 2),
+        ("calls", "bad_id", 4),
+        ("network", "bad_id", 1),
+        ("observed", "bad_ratio", 2),
+        ("deaths", "bad_id", 1),
+    ] {
+        let found = batch.left.iter().find(|l| (l.stage, l.reason) == (stage, reason));
+        assert_eq!(found.map(|l| l.count), Some(n), "{stage} {reason}");
+    }
+}
+
+#[test]
+fn sandboxes_and_the_unnamed_have_no_workload() {
+    let birth = |workload: &str, kind: v1::container::Kind| {
+        let about = v1::Container { id: "a".into(), workload: workload.into(), kind: kind.into(), ..v1::Container::default() };
+        Birth::try_from(v1::Birth { container: Some(about) }).expect("well-formed").workload()
+    };
+    assert_eq!(birth("a/b/c", v1::container::Kind::Container).as_deref(), Some("a/b/c"));
+    assert_eq!(birth("a/b/c", v1::container::Kind::Sandbox), None);
+    assert_eq!(birth("", v1::container::Kind::Unspecified), None);
+}

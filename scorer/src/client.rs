@@ -6,7 +6,7 @@ pub mod advice;
 pub mod json;
 pub mod table;
 
-use crate::cli::{Ask, AskProfile, Output, Scores, VerdictName, Which};
+use crate::cli::ask::{Ask, AskProfile, Output, Scores, VerdictName, Which};
 use crate::judge::threshold::Threshold;
 use std::io::{self, Write};
 use std::time::Duration;

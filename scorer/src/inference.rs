@@ -108,20 +108,24 @@ impl<D: Detector<Part = Window>> Owner<D> {
                 let begun = Instant::now();
                 let windows: Vec<_> = part.iter().map(|job| &job.window).collect();
                 let Some(findings) = self.detector.judge(&workload, &windows) else {
-                    part.iter().for_each(|job| (self.reply)(job, None));
+                    self.answer(part, Vec::new());
                     continue;
                 };
                 self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
-                match findings {
-                    Ok(findings) => {
-                        part.iter().zip(findings).for_each(|(job, finding)| (self.reply)(job, Some(finding)));
-                    }
-                    Err(error) => {
-                        tracing::error!(workload = %workload, windows = part.len(), error = chain(&error), "windows could not be judged");
-                        part.iter().for_each(|job| (self.reply)(job, None));
-                    }
-                }
+                let findings = findings.unwrap_or_else(|error| {
+                    tracing::error!(workload = %workload, windows = part.len(), error = chain(&error), "windows could not be judged");
+                    Vec::new()
+                });
+                self.answer(part, findings);
             }
+        }
+    }
+
+    /// Every job is answered, with its finding or with none.
+    fn answer(&mut self, jobs: &[Job], findings: Vec<Finding>) {
+        let mut findings = findings.into_iter();
+        for job in jobs {
+            (self.reply)(job, findings.next());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::process::ExitCode;
-use surprisal_scorer::cli::{Command, Profile};
+use surprisal_scorer::cli::{Command, ask::Profile};
 use surprisal_scorer::{client, program, run};
 
 fn main() -> ExitCode {

@@ -4,15 +4,19 @@
 
 use crate::advise::{self, AdviseError};
 use crate::app::{App, AppError};
-use crate::cli;
+use crate::cli::ask::Advise;
+use crate::cli::learn::{Evaluate, Tables};
+use crate::cli::serve::Serve;
 use crate::client::{self, ClientError};
 use crate::config::{Config, ConfigError, Settings};
 use crate::detect::fused::{Fused, Kernel};
 use crate::detect::model::{LanguageModel, ModelError};
 use crate::detect::surprisal::Loader;
-use crate::evaluate::methods::Name;
+use crate::evaluate::compare::{self, EvaluateError};
+use crate::evaluate::load::{self, Reading};
+use crate::evaluate::methods::{Fitter, Name};
 use crate::evaluate::report::{Outcome, Style};
-use crate::evaluate::{self, EvaluateError};
+use crate::evaluate::{figures, plot, scores};
 use crate::profile::error::ProfileError;
 use crate::profile::store::Store as _;
 use crate::profile::weights;
@@ -47,7 +51,7 @@ pub enum Error {
     Evaluate(#[from] EvaluateError),
     /// Figures could not be drawn.
     #[error(transparent)]
-    Plot(#[from] evaluate::plot::PlotError),
+    Plot(#[from] plot::PlotError),
     /// A method failed, and the others did not.
     #[error("methods failed: {0}")]
     Methods(String),
@@ -115,20 +119,20 @@ pub fn ask(question: impl Future<Output = Result<(), ClientError>>) -> Result<()
     Ok(())
 }
 
-fn config(args: &cli::Serve) -> Result<Config, ConfigError> {
+fn config(args: &Serve) -> Result<Config, ConfigError> {
     let flags = Settings { listen: args.listen, profiles: args.profiles.clone(), threshold: args.threshold, admin: args.admin };
     Config::load(args.config.as_deref(), flags)
 }
 
 /// What makes a method of its name.
-pub type MakeFitter<'a> = &'a dyn Fn(Name) -> Box<dyn evaluate::methods::Fitter>;
+pub type MakeFitter<'a> = &'a dyn Fn(Name) -> Box<dyn Fitter>;
 
 /// `evaluate`, with whoever makes the methods: our own learn, and that is not this crate's.
-pub fn evaluate(args: &cli::Evaluate, fitter: MakeFitter<'_>, out: &mut dyn Write) -> Result<(), Error> {
+pub fn evaluate(args: &Evaluate, fitter: MakeFitter<'_>, out: &mut dyn Write) -> Result<(), Error> {
     let names = if args.methods.is_empty() { Name::all() } else { args.methods.clone() };
-    let reading = evaluate::Reading { abi: args.abi, traces: args.traces, workload: args.workload.clone() };
-    let options = evaluate::Options {
-        figures: evaluate::figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.model.seed },
+    let reading = Reading { abi: args.abi, traces: args.traces, workload: args.workload.clone() };
+    let options = compare::Options {
+        figures: figures::Options { fpr: args.fpr, resamples: args.bootstrap, seed: args.model.seed },
         one_fit: args.one_fit,
         folds: args.labelled_folds.map(usize::from),
         group_duplicates: args.group_duplicates,
@@ -136,18 +140,18 @@ pub fn evaluate(args: &cli::Evaluate, fitter: MakeFitter<'_>, out: &mut dyn Writ
         timings: args.timings,
         seed: args.model.seed,
     };
-    let mut data = evaluate::load(&args.data, &reading).map_err(EvaluateError::from)?;
+    let mut data = load::load(&args.data, &reading).map_err(EvaluateError::from)?;
     if args.no_argument_classes {
         data.forget_classes();
     }
     let fitters: Vec<_> = names.into_iter().map(fitter).collect();
     let path = args.data.display().to_string();
-    let (report, said) = evaluate::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;
+    let (report, said) = compare::evaluate(&path, &data, &reading, &fitters, options, &Progress::default())?;
     if let Some(file) = &args.save_scores {
-        write_file(file, |to| evaluate::scores::write(&data, &said, to))?;
+        write_file(file, |to| scores::write(&data, &said, to))?;
     }
     if let Some(dir) = &args.plots {
-        let pictures = evaluate::plot::all(&data, &report, &said)?;
+        let pictures = plot::all(&data, &report, &said)?;
         std::fs::create_dir_all(dir).map_err(|source| Error::Write { what: dir.display().to_string(), source })?;
         for (name, svg) in pictures {
             write_file(&dir.join(name), |to| to.write_all(svg.as_bytes()))?;
@@ -164,7 +168,7 @@ pub fn evaluate(args: &cli::Evaluate, fitter: MakeFitter<'_>, out: &mut dyn Writ
             if let Some(file) = file {
                 write_file(file, |to| to.write_all(json.as_bytes()))?;
             }
-            let style = if args.output == cli::Tables::Markdown { Style::Markdown } else { Style::Plain };
+            let style = if args.output == Tables::Markdown { Style::Markdown } else { Style::Plain };
             to_stdout(out, &report.tables(style))?;
         }
     }
@@ -202,7 +206,7 @@ pub fn loader_with(kernel: Kernel, threads: u16) -> Loader {
 
 /// `serve`.
 #[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
-pub fn serve(args: cli::Serve) -> Result<(), Error> {
+pub fn serve(args: Serve) -> Result<(), Error> {
     let config = config(&args)?;
     let kernel = args.kernel.unwrap_or_else(Kernel::fastest);
     if !kernel.is_available() {
@@ -222,7 +226,7 @@ pub fn serve(args: cli::Serve) -> Result<(), Error> {
 
 /// `profile advise`.
 #[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
-pub fn advise(args: cli::Advise, out: &mut impl Write) -> Result<(), Error> {
+pub fn advise(args: Advise, out: &mut impl Write) -> Result<(), Error> {
     let store = advise::open(&args.profiles)?;
     let first = args.recordings.first().and_then(|name| name.to_str());
     let workload = first.filter(|name| store.get(name).is_some());

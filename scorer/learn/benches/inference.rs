@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use surprisal_learn::lstm::{Lstm, set_threads};
+use surprisal_learn::lstm::model::{Lstm, set_threads};
 use surprisal_learn::teach::learn;
 use surprisal_scorer::detect::fused::{Fused, Kernel};
 use surprisal_scorer::detect::memo::{self, Memo};

@@ -2,16 +2,18 @@
 //!
 //! In: a command's flags. Out: its work, or an [`Error`] with a documented code. Never: serves, asks.
 
-use crate::lstm;
-use crate::ours::{How, Trainer};
+use crate::lstm::model::set_threads;
+use crate::ours::base::How;
+use crate::ours::trainer::Trainer;
 use crate::teach::learn;
 use std::collections::BTreeMap;
 use std::io::Write;
+use surprisal_scorer::cli::learn::{Evaluate, Train};
 use surprisal_scorer::detect::model::Sizes;
 use surprisal_scorer::evaluate::methods::{Fitter, Name};
+use surprisal_scorer::profile::name::check_workload;
 use surprisal_scorer::run::{self, Error};
 use surprisal_scorer::train::{Options, corpus::Corpus, progress::Progress, workload::Workload};
-use surprisal_scorer::{cli, profile::name::check_workload};
 
 /// Starts anew with `OMP_WAIT_POLICY=PASSIVE`, which libtorch's OpenMP reads when it is loaded, before `main`:
 /// with its spinning, threads that wait take whole cores from those that work.
@@ -32,9 +34,9 @@ fn wait_passively() {
 
 /// `evaluate`.
 #[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
-pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
+pub fn evaluate(args: Evaluate, out: &mut dyn Write) -> Result<(), Error> {
     wait_passively();
-    lstm::set_threads(args.model.threads);
+    set_threads(args.model.threads);
     let how = How {
         sizes: Sizes { embedding: args.model.embedding, hidden: args.model.hidden },
         max_windows: args.model.max_windows as usize,
@@ -50,7 +52,7 @@ pub fn evaluate(args: cli::Evaluate, out: &mut dyn Write) -> Result<(), Error> {
 
 /// `train`.
 #[allow(clippy::needless_pass_by_value, reason = "as the other commands")]
-pub fn train(args: cli::Train) -> Result<(), Error> {
+pub fn train(args: Train) -> Result<(), Error> {
     wait_passively();
     let progress = Progress::default();
     let mut corpus = Corpus::default();
@@ -91,7 +93,7 @@ pub fn train(args: cli::Train) -> Result<(), Error> {
     Ok(())
 }
 
-fn chosen(mut found: BTreeMap<String, Workload>, args: &cli::Train) -> Result<BTreeMap<String, Workload>, Error> {
+fn chosen(mut found: BTreeMap<String, Workload>, args: &Train) -> Result<BTreeMap<String, Workload>, Error> {
     let names = found.keys().cloned().collect::<Vec<_>>().join(", ");
     if let Some(name) = &args.workload {
         found.retain(|w, _| w == name);

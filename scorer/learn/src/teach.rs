@@ -3,7 +3,8 @@
 //! In: a workload's windows. Out: a [`Profile`]. Never: reads a file, looks at a held-out window before the
 //! weights are fixed but to say when to stop.
 
-use crate::lstm::{Lstm, Teacher, set_threads};
+use crate::lstm::model::{Lstm, set_threads};
+use crate::lstm::teacher::Teacher;
 use jiff::Timestamp;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};

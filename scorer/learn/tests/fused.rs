@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::path::Path;
-use surprisal_learn::lstm::Lstm;
+use surprisal_learn::lstm::model::Lstm;
 use surprisal_learn::teach::learn;
 use surprisal_scorer::detect::fused::{Fused, Kernel};
 use surprisal_scorer::detect::memo::{self, Memo};

@@ -5,7 +5,7 @@
 use super::json::pretty;
 use super::table::{clean, lines, new};
 use crate::advise::Advice;
-use crate::cli::Output;
+use crate::cli::ask::Output;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 

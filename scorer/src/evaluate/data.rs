@@ -1,9 +1,9 @@
 //! A data set in memory. *Pure.*
 //!
-//! In: what [`super::dataset`] and [`super::recorded`] read. Out: [`Item`]s with what is known of them, and
+//! In: what `text` and `recorded` read. Out: [`Item`]s with what is known of them, and
 //! which of the training items are held out for a threshold. Never: a score.
 
-use crate::evaluate::baseline::Example;
+use crate::evaluate::baseline::method::Example;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! A file that is both trained on and judged makes every figure worthless; so does a trace. Windows of recordings
 //! are not compared: a server that does the same all day is not leakage.
 
-use super::data::{DataSet, Item, Kind, Set};
+use crate::evaluate::data::{DataSet, Item, Kind, Set};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -88,9 +88,9 @@ impl std::fmt::Display for Leakage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::File;
-    use super::super::data::tests::{trace, traces};
     use super::*;
+    use crate::evaluate::data::File;
+    use crate::evaluate::data::tests::{trace, traces};
 
     fn file(set: Set, path: &str, digest: u8) -> File {
         File { set, path: path.into(), digest: [digest; 32] }

@@ -7,9 +7,9 @@
 //! follow each other, with no slot between them that is not flagged and no silence longer than
 //! [`crate::detect::score::RECENT`], are one. Protocol: M. Grimmer et al., LID-DS (2019, 2021).
 
-use super::data::Attack;
-use super::figures::Unit;
 use crate::detect::score::RECENT;
+use crate::evaluate::data::Attack;
+use crate::evaluate::unit::Unit;
 use serde::Serialize;
 
 /// Seconds of a day.

@@ -2,7 +2,8 @@
 //!
 //! In: examples. Out: fitted methods, or why there is none. Never: a score, an attack where only normal is asked for.
 
-use crate::evaluate::baseline::{self, Example, FitError, Kind, Method};
+use crate::evaluate::baseline::fit;
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use crate::train::progress::Progress;
 
 /// Ways to score with the project's own model.
@@ -103,7 +104,7 @@ impl Fitter for Kind {
     }
 
     fn fit(&self, normal: &[Example<'_>], seed: u64, _: &Progress) -> Result<Box<dyn Method>, Unfit> {
-        Ok(baseline::fit(*self, normal, seed)?)
+        Ok(fit::fit(*self, normal, seed)?)
     }
 
     fn fit_labelled(
@@ -113,7 +114,7 @@ impl Fitter for Kind {
         seed: u64,
         _: &Progress,
     ) -> Result<Box<dyn Method>, Unfit> {
-        Ok(baseline::fit_labelled(*self, normal, attack, seed)?)
+        Ok(fit::fit_labelled(*self, normal, attack, seed)?)
     }
 }
 

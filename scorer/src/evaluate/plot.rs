@@ -3,11 +3,11 @@
 //! In: ROCs of methods, scores over time. Out: SVG text; the same input gives the same bytes. Never: a font of the system,
 //! a figure of its own.
 
-use super::data::{DataSet, Kind, Set};
-use super::figures::{self, Unit};
-use super::metrics::{self, Point};
-use super::report::{Outcome, Report};
-use super::{Said, judged};
+use crate::evaluate::data::{Attack, DataSet, Kind, Set};
+use crate::evaluate::metrics::{self, Point};
+use crate::evaluate::protocol::{NORMAL_ONLY, Said, judged};
+use crate::evaluate::report::{Outcome, Report};
+use crate::evaluate::unit::{self, Unit};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
@@ -65,7 +65,7 @@ pub fn all(data: &DataSet, report: &Report, said: &[Said]) -> Result<Vec<(String
         let units: Vec<_> = said.iter().map(|s| (s.method.as_str(), units(data, s))).collect();
         let curves: Vec<_> = units.iter().map(|(method, units)| (*method, roc(units))).collect();
         // The usual protocol has the plain name.
-        let ending = if *protocol == super::NORMAL_ONLY { String::new() } else { format!("-{protocol}") };
+        let ending = if *protocol == NORMAL_ONLY { String::new() } else { format!("-{protocol}") };
         pictures.push((format!("roc{ending}.svg"), draw_roc(protocol, &curves, false)?));
         pictures.push((format!("roc{ending}-log.svg"), draw_roc(protocol, &curves, true)?));
         if data.kind == Kind::Recordings {
@@ -83,7 +83,7 @@ pub fn all(data: &DataSet, report: &Report, said: &[Said]) -> Result<Vec<(String
 
 fn units(data: &DataSet, said: &Said) -> Vec<Unit> {
     let items = judged(said.protocol, data);
-    let join = if data.kind == Kind::Recordings { figures::slots } else { figures::each };
+    let join = if data.kind == Kind::Recordings { unit::slots } else { unit::each };
     join(&items, &said.scores.judged, &data.attacks)
 }
 
@@ -194,7 +194,7 @@ pub fn over_time(data: &DataSet, method: &str, units: &[Unit], threshold: Option
         for (panel, (recording, seconds)) in area.split_evenly((shown.max(1), 1)).iter().zip(&recordings) {
             let name = data.files.get(*recording as usize).map_or("", |f| &f.path);
             let first = seconds.keys().next().copied().unwrap_or(0);
-            let shade = |a: &super::data::Attack| {
+            let shade = |a: &Attack| {
                 let at = |ns: u64| ns as f64 / 1e9 - first as f64;
                 (a.recording == *recording).then(|| (at(a.span.0), at(a.span.1)))
             };
@@ -250,54 +250,4 @@ fn panel_of(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::data::tests::traces;
-    use super::super::data::{Attack, File};
-    use super::*;
-
-    #[test]
-    fn several_methods_stand_in_one_picture() {
-        let curve = |good: f64| metrics::roc(&[0.0, 0.2, 0.4, 0.9], &[0.1 + good, 0.5 + good, 0.8]);
-        let curves = [("surprisal", curve(0.5)), ("stide <&>", curve(0.0))];
-        for log in [false, true] {
-            let svg = draw_roc("normal-only", &curves, log).expect("draws");
-            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-            for text in ["ROC, normal-only", "surprisal, AUC 0.833", "stide &lt;&amp;&gt;, AUC", "false positive rate"] {
-                assert!(svg.contains(text), "{text}");
-            }
-            // Each method's curve, and its sample in the legend.
-            assert!(svg.matches("<polyline").count() >= 4);
-            assert_eq!(svg, draw_roc("normal-only", &curves, log).expect("draws"), "the same bytes");
-        }
-    }
-
-    #[test]
-    fn a_long_roc_is_thinned_and_keeps_its_ends() {
-        let (normal, attack): (Vec<f64>, Vec<f64>) =
-            ((0..50_000).map(f64::from).collect(), (0..50_000).map(|n| f64::from(n) + 20_000.5).collect());
-        let steps = steps(&metrics::roc(&normal, &attack), &|x| x);
-        assert!(steps.len() < 8000, "{}", steps.len());
-        assert_eq!((steps[0].1, steps[steps.len() - 1]), (0.0, (1.0, 1.0)));
-        assert!(steps.windows(2).all(|s| s[0].0 <= s[1].0 && s[0].1 <= s[1].1));
-    }
-
-    #[test]
-    fn attacks_are_shaded_and_the_threshold_is_drawn() {
-        let unit = |recording, second, score| Unit { score, family: None, slot: Some((recording, 0, second)), at_ns: 0 };
-        let file = |set, path: &str| File { set, path: path.into(), digest: [0; 32] };
-        let mut data = traces(vec![], vec![]);
-        data.files = vec![file(Set::NormalTest, "normal-test.jsonl"), file(Set::Attack, "attack/x.jsonl")];
-        let units = [unit(0, 5, 1.0), unit(1, 100, 0.5), unit(1, 101, f64::INFINITY), unit(1, 102, 0.1)];
-        let draw = |data: &DataSet, t| over_time(data, "stide", &units, t).expect("draws");
-        let count = |svg: &str, what: &str| svg.matches(what).count();
-        let bare = draw(&data, None);
-        assert!(bare.contains("stide: attack/x.jsonl") && !bare.contains("normal-test"));
-        data.attacks =
-            vec![Attack { family: "a".into(), recording: 1, container: None, span: (100_500_000_000, 101_000_000_000) }];
-        let shaded = draw(&data, None);
-        assert_eq!(count(&shaded, "<rect"), count(&bare, "<rect") + 1);
-        assert_eq!(count(&draw(&data, Some(0.3)), "<polyline"), count(&shaded, "<polyline") + 1);
-        // Nothing to draw is drawn as nothing.
-        assert!(over_time(&data, "m", &[], None).expect("draws").contains("</svg>"));
-    }
-}
+mod tests;

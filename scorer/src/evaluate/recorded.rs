@@ -14,8 +14,8 @@
 //! it begins between `from` and `to`, a second of a container if the attack went on in some part of it; what lies outside is
 //! normal, and is judged as such.
 
-use super::data::{Attack, DataSet, File, Item, Kind, Place, Set};
-use super::dataset::DataError;
+use crate::evaluate::data::{Attack, DataSet, File, Item, Kind, Place, Set};
+use crate::evaluate::error::DataError;
 use crate::train::corpus::Corpus;
 use crate::train::recording::{CorpusError, open};
 use crate::train::workload::{MOST_KEPT, Workload};

@@ -3,10 +3,10 @@
 //! In: figures of methods in protocols. Out: JSON, and tables for a terminal or in Markdown. Never: a time of day or a
 //! duration, unless asked for: the same data, seed and options give the same bytes.
 
-use super::data::{DataSet, Kind, Set};
-use super::dataset::Abi;
-use super::figures::Figures;
-use super::leakage::Leakage;
+use crate::evaluate::abi::Abi;
+use crate::evaluate::data::{DataSet, Kind, Set};
+use crate::evaluate::figures::Figures;
+use crate::evaluate::leakage::Leakage;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -5,8 +5,9 @@
 //! Columns: protocol, method, grain, set (`normal-train` is what the threshold was chosen on), family (`-`: normal),
 //! name (`FILE:LINE`, `FILE:WINDOW`, or `RECORDING:CONTAINER:SECOND` for a slot), score.
 
-use super::data::{DataSet, Item, Kind};
-use super::{NORMAL_ONLY, Said, figures, judged};
+use crate::evaluate::data::{DataSet, Item, Kind};
+use crate::evaluate::protocol::{NORMAL_ONLY, Said, judged};
+use crate::evaluate::unit;
 use std::io::{self, Write};
 
 /// Name of the columns.
@@ -39,7 +40,7 @@ fn part(data: &DataSet, items: &[&Item], scores: &[f64], said: &Said, out: &mut 
         let set =
             |recording: u32| items.iter().find(|i| i.place.is_some_and(|p| p.recording == recording)).map(|i| (i.set, &i.file));
         let mut last = None;
-        for unit in figures::slots(items, scores, &data.attacks) {
+        for unit in unit::slots(items, scores, &data.attacks) {
             let Some((recording, container, second)) = unit.slot else { continue };
             if last.is_none_or(|(r, _)| r != recording) {
                 last = set(recording).map(|found| (recording, found));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// A threshold: nats a call, finite and above 0.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
-pub struct Threshold(pub(in crate::judge) f64);
+pub struct Threshold(pub(super) f64);
 
 /// Not a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

@@ -6,8 +6,8 @@
 //! Quinlan's C4.5 (Weka's J48) splits by information gain and leaves at least two examples in a leaf; so does this one,
 //! but it does not prune.
 
-use super::features::{Features, Scale, matrix, sample_both};
-use super::{Example, FitError, Kind, Method};
+use crate::evaluate::baseline::features::{Features, Scale, matrix, sample_both};
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use smartcore::linalg::basic::arrays::Array as _;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::tree::decision_tree_classifier::{DecisionTreeClassifier, DecisionTreeClassifierParameters, SplitCriterion};

@@ -3,7 +3,7 @@
 //! In: examples. Out: how often each of a fixed choice of n-grams occurs in them. Never: an n-gram chosen by what is
 //! scored later, or by its label.
 
-use super::Example;
+use crate::evaluate::baseline::method::Example;
 use rand::{SeedableRng as _, rngs::StdRng, seq::index};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use std::collections::{HashMap, HashSet};
@@ -124,8 +124,8 @@ fn key(gram: &[Token]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::toy::{example, tokens};
     use super::*;
+    use crate::evaluate::baseline::toy::{example, tokens};
 
     #[test]
     fn the_commonest_ngrams_are_chosen_and_counted() {

@@ -6,8 +6,8 @@
 //! Source: Liu, Ting and Zhou, 2008, with their 100 trees of 256 examples. Our own: a hundred lines,
 //! where the number of features is known only when the data are.
 
-use super::features::{Features, Scale};
-use super::{Example, Method};
+use crate::evaluate::baseline::features::{Features, Scale};
+use crate::evaluate::baseline::method::{Example, Method};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::index};
 
 /// Calls counted at most.

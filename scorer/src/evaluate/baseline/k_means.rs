@@ -6,8 +6,8 @@
 //! Lloyd's algorithm from k-means++ starts (Arthur and Vassilvitskii, 2007), by smartcore, which keeps its centroids to
 //! itself: they are taken again as the means of what it put into each cluster.
 
-use super::features::{Features, Scale, matrix, sample, sample_both};
-use super::{Example, FitError, Kind, Method};
+use crate::evaluate::baseline::features::{Features, Scale, matrix, sample, sample_both};
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use smartcore::cluster::kmeans::{KMeans, KMeansParameters};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 

@@ -3,8 +3,8 @@
 //! In: examples. Out: from normal ones, the mean surprisal under a multinomial of calls; from both kinds, the log odds of
 //! attack. Never: the order of calls.
 
-use super::features::{Features, Scale, matrix};
-use super::{Example, FitError, Kind, Method};
+use crate::evaluate::baseline::features::{Features, Scale, matrix};
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::naive_bayes::multinomial::{MultinomialNB, MultinomialNBParameters};
 
@@ -76,8 +76,8 @@ impl Method for LogOdds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::toy::{example, tokens};
     use super::*;
+    use crate::evaluate::baseline::toy::{example, tokens};
 
     #[test]
     fn by_hand() {

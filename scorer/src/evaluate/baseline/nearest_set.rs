@@ -3,8 +3,8 @@
 //! In: normal sequences, then others. Out: of each, [`crate::detect::novelty`]'s distance to the nearest known set, 0 to 1. Never: order
 //! or frequency. Only scored calls count.
 
-use super::{Example, Method};
 use crate::detect::novelty::KnownSets;
+use crate::evaluate::baseline::method::{Example, Method};
 use std::collections::HashMap;
 
 /// The different sets of calls of normal sequences.
@@ -58,8 +58,8 @@ impl Method for Nearer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::toy::{example, tokens};
     use super::*;
+    use crate::evaluate::baseline::toy::{example, tokens};
 
     #[test]
     fn only_scored_calls_make_the_set() {

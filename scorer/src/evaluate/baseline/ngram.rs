@@ -7,7 +7,7 @@
 //! different calls followed h and h' is h without its first call; below the empty history all tokens of training, and
 //! one more for all others, are equally likely.
 
-use super::{Example, Method};
+use crate::evaluate::baseline::method::{Example, Method};
 use std::collections::HashMap;
 use surprisal_proto::token::Token;
 
@@ -147,8 +147,8 @@ impl Method for Ratio {
 
 #[cfg(test)]
 mod tests {
-    use super::super::toy::{example, tokens};
     use super::*;
+    use crate::evaluate::baseline::toy::{example, tokens};
 
     #[track_caller]
     fn check(order: usize, calls: &[u16], context: usize, expect: &[f64]) {

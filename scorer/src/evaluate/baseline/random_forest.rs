@@ -6,8 +6,8 @@
 //! Source: Breiman, 2001. Trees of regression on 0 and 1: halving the variance there is halving Gini's impurity, and the
 //! leaves' means are the shares that a vote of classifiers would round away.
 
-use super::features::{Features, Scale, matrix, sample_both};
-use super::{Example, FitError, Kind, Method};
+use crate::evaluate::baseline::features::{Features, Scale, matrix, sample_both};
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, RandomForestRegressorParameters};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 

@@ -6,7 +6,7 @@
 //! Source: Forrest et al., "A sense of self for Unix processes", 1996; Hofmeyr et al., 1998. Here an n-gram is scored
 //! if its last call is; a sequence shorter than n calls is one gram, known if a known one begins with it.
 
-use super::{Example, Method};
+use crate::evaluate::baseline::method::{Example, Method};
 use surprisal_proto::token::Token;
 
 /// n of the literature: the shortest that found every attack in Hofmeyr et al.
@@ -96,8 +96,8 @@ fn key(gram: &[Token], length: usize) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::toy::{example, tokens};
     use super::*;
+    use crate::evaluate::baseline::toy::{example, tokens};
 
     #[track_caller]
     fn check(training: &[&[u16]], length: usize, calls: &[u16], context: usize, (all, new): (usize, usize)) {

@@ -8,8 +8,8 @@
 //! has no one-class form and does not say whether it converged. The kernel is Gaussian over the roots of the calls'
 //! shares, its width the data's variance (scikit-learn's `scale`).
 
-use super::features::{Features, Scale, sample, sample_both};
-use super::{Example, Method};
+use crate::evaluate::baseline::features::{Features, Scale, sample, sample_both};
+use crate::evaluate::baseline::method::{Example, Method};
 
 /// Calls counted at most.
 const FEATURES: usize = 500;

@@ -2,7 +2,8 @@
 //!
 //! In: call numbers or a seed. Out: sequences of which it is plain what is normal. Never: anything real.
 
-use super::{Example, Kind, Method, fit, fit_labelled};
+use crate::evaluate::baseline::fit::{fit, fit_labelled};
+use crate::evaluate::baseline::method::{Example, FitError, Kind, Method};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use surprisal_proto::token::Token;
 
@@ -88,7 +89,7 @@ fn every_method_separates_the_planted_case_and_repeats_itself() {
 fn what_a_protocol_lacks_is_said() {
     let calls = tokens(&[1, 2, 3]);
     let some = [example(&calls)];
-    let text = |r: Result<Box<dyn Method>, super::FitError>| r.err().map(|e| e.to_string()).unwrap_or_default();
+    let text = |r: Result<Box<dyn Method>, FitError>| r.err().map(|e| e.to_string()).unwrap_or_default();
     assert_eq!(
         text(fit(Kind::DecisionTree, &some, 1)),
         "decision-tree cannot be fitted in the normal-only protocol: it separates classes, and there is only one"

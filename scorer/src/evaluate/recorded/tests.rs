@@ -1,5 +1,5 @@
 use super::*;
-use crate::evaluate::{Reading, load};
+use crate::evaluate::load::{Reading, load};
 use surprisal_proto::recording::{Calls, Container, Header, Line, Writer};
 use surprisal_proto::token::Token;
 

@@ -1,7 +1,12 @@
-use super::data::tests::{trace, traces};
-use super::protocol::tests::FirstCall;
+//! Tests of `compare`.
+
 use super::*;
-use crate::evaluate::baseline::{Example, Kind as Baseline, Method};
+use crate::evaluate::baseline::method::{Example, Kind as Baseline, Method};
+use crate::evaluate::data::Set;
+use crate::evaluate::data::tests::{trace, traces};
+use crate::evaluate::protocol::tests::FirstCall;
+use crate::evaluate::report::Style;
+use crate::evaluate::scores::write;
 
 fn options(seed: u64) -> Options {
     Options {
@@ -69,7 +74,7 @@ fn each_method_has_its_place_in_each_protocol() {
     assert_eq!((labelled["decision-tree"]["normal"].as_u64(), json["folds"]["folds"].as_u64()), (Some(60), Some(3)));
     assert!(json["folds"]["duplicates_across_folds"].as_u64() > Some(0));
     assert!(json["timings"].is_null());
-    for style in [report::Style::Plain, report::Style::Markdown] {
+    for style in [Style::Plain, Style::Markdown] {
         let text = report.tables(style);
         for line in ["broken: fitting: no luck", "broken: it has no use for labels", "recall by family"] {
             assert!(text.contains(line), "{line}: {text}");
@@ -83,7 +88,7 @@ fn the_same_seed_gives_the_same_bytes() {
         let fitters: Vec<Box<dyn Fitter>> =
             vec![Box::new(Baseline::Ngram), Box::new(Baseline::IsolationForest), Box::new(Baseline::RandomForest)];
         let report = judge(&data(), &fitters, Options { folds: Some(2), ..options(seed) }).expect("judges");
-        (report.json().expect("writes"), report.tables(report::Style::Plain))
+        (report.json().expect("writes"), report.tables(Style::Plain))
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
@@ -102,7 +107,7 @@ fn leakage_is_refused_unless_told() {
     );
     let report = judge(&data, &fitters(), Options { allow_leakage: true, ..options(1) }).expect("judges");
     assert_eq!(report.data.leakage.normal_test_traces, 1);
-    assert!(report.tables(report::Style::Plain).contains("leakage: 0 file(s), 1 normal trace(s)"));
+    assert!(report.tables(Style::Plain).contains("leakage: 0 file(s), 1 normal trace(s)"));
 }
 
 #[test]
@@ -122,7 +127,7 @@ fn every_score_is_written_with_what_it_is_of() {
     let data = data();
     let (_, said) = evaluate("d", &data, &Reading::default(), &fitters, options(1), &Progress::default()).expect("judges");
     let mut out = Vec::new();
-    scores::write(&data, &said, &mut out).expect("memory");
+    write(&data, &said, &mut out).expect("memory");
     let text = String::from_utf8(out).expect("is text");
     let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split('\t').collect()).collect();
     assert_eq!(rows[0], ["protocol", "method", "grain", "set", "family", "name", "score"]);

@@ -48,7 +48,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Unfit {
 }
 
 thread_local! {
-    static FITS: RefCell<Vec<([u8; 32], Rc<Base>)>> = const { RefCell::new(Vec::new()) };
+    pub(super) static FITS: RefCell<Vec<([u8; 32], Rc<Base>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Trains, unless the same was trained a moment ago.

@@ -10,7 +10,7 @@
 /// The text. `$rows` sequences make a block; with four gates each they fill the vector unit's registers.
 macro_rules! kernel {
     ($packed:ty, $rows:literal, $(#[$attr:meta])*) => {
-        use crate::model::{Answer, Ask, Place, Sequence, likeliest, most_surprising};
+        use crate::sequence::{Answer, Ask, Place, Sequence, likeliest, most_surprising};
 
         /// Sequences that share each load of a weight.
         const ROWS: usize = $rows;

@@ -4,8 +4,8 @@
 
 use crate::{
     fused,
-    model::{Answer, Ask, Sequence},
     packed::{Float, Int8},
+    sequence::{Answer, Ask, Sequence},
     weights::Weights,
 };
 use std::{fmt, str::FromStr};

@@ -19,9 +19,11 @@ mod fused;
 pub mod kernel;
 pub mod model;
 mod packed;
+pub mod sequence;
 pub mod simd;
 pub mod weights;
 
 pub use kernel::Kernel;
-pub use model::{Answer, Ask, Model, Place, Sequence};
+pub use model::Model;
+pub use sequence::{Answer, Ask, Place, Sequence};
 pub use weights::{Weights, WeightsError};

@@ -177,7 +177,7 @@ impl Base {
             let novelty = how.novelty(example);
             let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| {
                 let length = different[*i].calls.len();
-                // What cannot be computed is as strange as can be, and shows in every figure.
+                // What cannot be computed scores infinity, so that it shows in every figure.
                 let score = nll[*i].as_ref().map_or(f64::INFINITY, |nll| how.score(nll, &different[*i], novelty));
                 (sum + score * length as f64, n + length)
             });

@@ -1,6 +1,6 @@
 //! A trained model, and what scales its answers.
 //!
-//! In: examples. Out: [`Base`], trained once for all methods that share it; means of its surprisals. Never: a decision.
+//! In: examples. Out: a `Base`, trained once for all methods that share it; means of its surprisals. Never: a decision.
 
 use crate::lstm::model::Lstm;
 use crate::ours::windows::{Mean, windows};

@@ -3,51 +3,14 @@
 //! In: what [`crate::bundle`] and [`crate::procfs`] read. Out: [`ContainerInfo`], in the words of the wire and
 //! of recordings; [`Selection`]. Never: reads a file. Pure.
 
-use crate::procfs::ContainerKey;
+pub mod id;
+
+pub use id::{BadId, ContainerId, ContainerKey, ID_MAX};
+
 use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 use std::{fmt, str::FromStr, sync::Arc};
 use surprisal_proto::{recording, v1};
-
-/// Longest id that is believed. containerd allows 76 bytes; Docker, CRI-O and Kubernetes use 64.
-pub const ID_MAX: usize = 128;
-
-/// A runtime's container id: 1 to [`ID_MAX`] of `A-Z a-z 0-9 . _ -`, first one a letter or digit.
-///
-/// **Invariant:** it holds no `/` and is neither `.` nor `..`, so it can be put into a path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerId(Box<str>);
-
-/// What is no container id.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a container id")]
-pub struct BadId(String);
-
-impl FromStr for ContainerId {
-    type Err = BadId;
-
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if first && rest && text.len() <= ID_MAX {
-            return Ok(Self(text.into()));
-        }
-        Err(BadId(text.chars().take(ID_MAX).collect()))
-    }
-}
-
-impl ContainerId {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What kind of thing the runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -119,7 +82,7 @@ impl ContainerInfo {
 
     /// A container of which nothing but perhaps the id is known.
     pub fn unnamed(key: ContainerKey, node: Arc<str>, id: Option<ContainerId>, started_at: Option<Timestamp>) -> Self {
-        let id = id.unwrap_or_else(|| ContainerId(format!("unnamed-{:x}", key.0).into()));
+        let id = id.unwrap_or_else(|| ContainerId::unnamed(key));
         Self {
             key,
             id,

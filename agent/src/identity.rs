@@ -7,8 +7,8 @@
 
 use crate::{
     bundle::Bundles,
-    container::{ContainerId, ContainerInfo},
-    procfs::{Cgroups, ContainerKey, Namespace, Procfs, cgroup, walk::SHIM_COMM},
+    container::{ContainerId, ContainerInfo, ContainerKey},
+    procfs::{Cgroups, Namespace, Procfs, SHIM_COMM, cgroup},
 };
 use jiff::Timestamp;
 use lru::LruCache;

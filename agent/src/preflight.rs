@@ -12,7 +12,7 @@ pub use report::{Report, Verdict};
 
 use crate::{
     bpf::{self, Kernel, btf},
-    procfs::{Membership, Procfs, Walker, read_bounded},
+    procfs::{Membership, Procfs, read_bounded, walk::Walker},
 };
 use caps::CapSet;
 use report::{CgroupFacts, ContainerFacts, KernelFacts, WouldUse};

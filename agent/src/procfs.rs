@@ -9,9 +9,7 @@
 pub mod cgroup;
 pub mod walk;
 
-pub use walk::{Member, Runtime, Shim, Walk, Walker};
-
-use crate::container::ContainerId;
+use crate::container::id::ContainerId;
 use cgroup::Unified;
 use procfs::{
     FromBufRead as _, FromRead as _, ProcessCGroups,
@@ -19,42 +17,13 @@ use procfs::{
     process::{MountInfos, Stat},
 };
 use std::{
-    fmt, fs,
+    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
-use surprisal_agent_ebpf::abi::KEY_MNT_NS;
 
-/// What the kernel side calls a container.
-///
-/// Its unified cgroup's id when that is neither the root's nor the shim's own; else its first
-/// process's mount namespace inode with [`KEY_MNT_NS`] set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerKey(pub u64);
-
-impl ContainerKey {
-    /// The key of a process, by the rule above. `by_process`: never by cgroup.
-    pub fn of(cgroup_id: Option<u64>, shim_cgroup_id: Option<u64>, mnt_ns: u32, by_process: bool) -> Self {
-        match cgroup_id {
-            Some(id) if !by_process && cgroup::is_own(id) && Some(id) != shim_cgroup_id => Self(id),
-            _ => Self(u64::from(mnt_ns) | KEY_MNT_NS),
-        }
-    }
-
-    /// The mount namespace that it names, if it names one.
-    pub fn mnt_ns(self) -> Option<u32> {
-        (self.0 & KEY_MNT_NS != 0).then_some(self.0 as u32)
-    }
-}
-
-impl fmt::Display for ContainerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mnt_ns() {
-            Some(inode) => write!(f, "mnt:{inode}"),
-            None => write!(f, "cgroup:{}", self.0),
-        }
-    }
-}
+/// A shim's comm: `containerd-shim-runc-v2`, cut to 15 characters by the kernel.
+pub const SHIM_COMM: &str = "containerd-shim";
 
 /// How a container's key is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -206,7 +175,7 @@ impl Procfs {
         // whose bundles are read as well, is not.
         let mut hosts = vec![1];
         let shims = self.processes().unwrap_or_default().into_iter();
-        hosts.extend(shims.filter(|tgid| self.stat(*tgid).is_some_and(|s| s.comm == walk::SHIM_COMM && s.state != 'Z')).take(4));
+        hosts.extend(shims.filter(|tgid| self.stat(*tgid).is_some_and(|s| s.comm == SHIM_COMM && s.state != 'Z')).take(4));
         let mut seen: Vec<_> = mounts("self").into_iter().map(|m| (m, PathBuf::from("/"))).collect();
         for host in hosts {
             let root = self.path(host, "root");
@@ -320,21 +289,6 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn keys() {
-        #[track_caller]
-        fn check(cgroup: Option<u64>, shim: Option<u64>, by_process: bool, expect: &str) {
-            assert_eq!(ContainerKey::of(cgroup, shim, 4_026_531_841, by_process).to_string(), expect);
-        }
-        check(Some(63), Some(1), false, "cgroup:63");
-        check(Some(63), None, false, "cgroup:63");
-        check(Some(63), Some(1), true, "mnt:4026531841");
-        check(Some(1), Some(1), false, "mnt:4026531841");
-        check(Some(1), Some(5), false, "mnt:4026531841");
-        check(Some(5), Some(5), false, "mnt:4026531841");
-        check(None, Some(5), false, "mnt:4026531841");
-    }
 
     #[test]
     fn cgroup_files() {

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn tokens_travel_little_endian() {
-        let info = ContainerInfo::unnamed(crate::procfs::ContainerKey(7), "n".into(), None, None);
+        let info = ContainerInfo::unnamed(crate::container::ContainerKey(7), "n".into(), None, None);
         let run = Run {
             tgid: 1,
             tid: 2,

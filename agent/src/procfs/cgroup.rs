@@ -13,7 +13,7 @@
 //! | `/kubepods.slice/…-pod<uid>.slice/cri-containerd-<id>.scope`, `…/crio-<id>.scope` | the same, systemd |
 //! | `/…slice:cri-containerd:<id>` | containerd, systemd paths under the cgroupfs driver |
 
-use crate::container::ContainerId;
+use crate::container::id::ContainerId;
 use procfs::process::MountInfo;
 use std::{
     collections::HashMap,
@@ -21,7 +21,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
-use surprisal_agent_ebpf::abi::CGROUP_ROOT;
 
 /// What a runtime puts before the id in a scope's name.
 const SCOPE_PREFIXES: [&str; 6] = ["cri-containerd-", "docker-", "crio-", "libpod-", "nerdctl-", "containerd-"];
@@ -197,11 +196,6 @@ fn directories(top: &Path, depth: usize) -> Vec<PathBuf> {
 
 fn inode(path: &Path) -> io::Result<u64> {
     Ok(fs::metadata(path)?.ino())
-}
-
-/// Is it a cgroup of one's own? Everything sits in the root where nothing else was made.
-pub fn is_own(id: u64) -> bool {
-    id != CGROUP_ROOT
 }
 
 #[cfg(test)]

@@ -7,12 +7,9 @@
 //! namespace is another than that shim's. What shares the shim's namespace is the runtime's (runc
 //! on its way), and so is `runc init`, which waits in the new namespace for the order to start.
 
-use super::{Cgroups, ContainerKey, Error, Membership, Namespace, Procfs, cgroup::Unified};
-use crate::container::ContainerId;
+use super::{Cgroups, Error, Membership, Namespace, Procfs, SHIM_COMM, cgroup::Unified};
+use crate::container::id::{ContainerId, ContainerKey};
 use std::collections::HashMap;
-
-/// A shim's comm: `containerd-shim-runc-v2`, cut to 15 characters by the kernel.
-pub const SHIM_COMM: &str = "containerd-shim";
 
 /// A living shim.
 #[derive(Clone, Debug, PartialEq, Eq)]

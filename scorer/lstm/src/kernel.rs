@@ -1,11 +1,11 @@
 //! Which kernel computes: chosen at run time by what the processor has.
 //!
-//! In: weights, a wish. Out: packed weights and their kernel. Never: a kernel whose instructions are missing.
+//! In: weights, a kernel asked for. Out: packed weights and their kernel. Never: a kernel whose instructions are missing.
 
 use crate::{
     fused,
-    model::{Answer, Ask, Sequence},
     packed::{Float, Int8},
+    sequence::{Answer, Ask, Sequence},
     weights::Weights,
 };
 use std::{fmt, str::FromStr};

@@ -15,10 +15,9 @@
 //! **Invariant:** calls in = calls out + calls dropped by reason + calls held ([`Totals`], [`Attribution::held`]).
 
 use crate::{
-    container::{ContainerInfo, Selection},
+    container::{ContainerInfo, ContainerKey, Selection},
     decode::{Calls, Event, Life},
     identity::Sighting,
-    procfs::ContainerKey,
     record::{ProcessName, Record, Run},
     sequence::Sequencer,
 };

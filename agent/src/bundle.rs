@@ -88,6 +88,8 @@ pub fn parse(json: &[u8], runtime_namespace: &str) -> Result<Bundle, serde_json:
         name: say(&["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
         image: say(&["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image"]),
         runtime_namespace: runtime_namespace.to_owned(),
+        // Guessed from the others, once the id is known too.
+        workload: String::new(),
         kind: match say(&["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]).as_str() {
             "sandbox" => Kind::Sandbox,
             _ => Kind::Container,
@@ -217,6 +219,7 @@ mod tests {
             image: "docker.io/library/nginx:1.27".into(),
             runtime_namespace: "k8s.io".into(),
             kind: Kind::Container,
+            ..Names::default()
         }
     }
 

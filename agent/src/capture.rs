@@ -14,10 +14,10 @@ use crate::{
         loader::KernelLog,
         seeding::{Ancestor, Member, Seeder},
     },
-    container::{ContainerInfo, Selection},
+    container::{ContainerInfo, ContainerKey, Membership, Selection},
     decode::{self, monotonic_ns},
     identity::{Resolver, Sighting},
-    procfs::{ContainerKey, Membership, Procfs, walk::Walker},
+    procfs::{Procfs, walk::Walker},
     record::Record,
 };
 use aya::maps::{MapData, RingBuf};

@@ -7,8 +7,8 @@
 
 use crate::{
     bundle::Bundles,
-    container::{ContainerId, ContainerInfo},
-    procfs::{Cgroups, ContainerKey, Namespace, Procfs, cgroup, walk::SHIM_COMM},
+    container::{ContainerId, ContainerInfo, ContainerKey},
+    procfs::{Cgroups, Namespace, Procfs, cgroup},
 };
 use jiff::Timestamp;
 use lru::LruCache;
@@ -179,8 +179,7 @@ impl Resolver {
     /// The shim it descends from; where that is gone or not known, any: bundles of one runtime
     /// namespace all lie side by side.
     fn shims(&self, s: &Sighting) -> Vec<u32> {
-        let is_shim = |tgid: u32| self.procfs.stat(tgid).is_some_and(|stat| stat.comm == SHIM_COMM && stat.state != 'Z');
-        if s.shim_tgid != 0 && is_shim(s.shim_tgid) {
+        if s.shim_tgid != 0 && self.procfs.is_shim(s.shim_tgid) {
             return vec![s.shim_tgid];
         }
         let mut at = s.tgid;
@@ -191,13 +190,13 @@ impl Resolver {
             if parent == 0 {
                 break;
             }
-            if is_shim(parent) {
+            if self.procfs.is_shim(parent) {
                 return vec![parent];
             }
             at = parent;
         }
         let all = self.procfs.processes().unwrap_or_default();
-        all.into_iter().filter(|tgid| is_shim(*tgid)).take(SHIMS_MAX).collect()
+        all.into_iter().filter(|tgid| self.procfs.is_shim(*tgid)).take(SHIMS_MAX).collect()
     }
 }
 
@@ -220,6 +219,7 @@ fn told_ids(cgroup_name: &str, cgroups: &Cgroups) -> Vec<ContainerId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::SHIM_COMM;
     use std::{fs, os::unix::fs::symlink};
     use surprisal_agent_ebpf::abi::KEY_MNT_NS;
 
@@ -281,14 +281,14 @@ mod tests {
         for (n, cgroup) in [ID.to_owned(), format!("cri-containerd-{ID}.scope")].iter().enumerate() {
             let info = node.resolver().resolve(&sighting(n as u64, cgroup, 9999, 30));
             assert_eq!(
-                (info.id.as_str(), info.workload.as_str()),
+                (info.id.as_str(), info.names.workload.as_str()),
                 (ID, "shop/web/nginx"),
                 "the process is gone, its shim is not"
             );
         }
         // A plain id is none by its shape: that a bundle of that name is there says so.
         node.bundle("c1", "plain", None, "");
-        assert_eq!(node.resolver().resolve(&sighting(7, "c1", 9999, 30)).name, "plain");
+        assert_eq!(node.resolver().resolve(&sighting(7, "c1", 9999, 30)).names.name, "plain");
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         }
         node.process(50, 42, "child", 202, "/");
         node.process(51, 30, "strange", 204, "/foo/bar");
-        let name = |key, tgid, shim| node.resolver().resolve(&sighting(key, "", tgid, shim)).name.clone();
+        let name = |key, tgid, shim| node.resolver().resolve(&sighting(key, "", tgid, shim)).names.name.clone();
         assert_eq!(name(KEY_MNT_NS + 201, 41, 30), "nginx", "its first process");
         assert_eq!(name(KEY_MNT_NS + 202, 50, 30), "redis", "its mount namespace");
         assert_eq!(name(KEY_MNT_NS + 202, 50, 0), "redis", "the shim is found again");
@@ -337,7 +337,7 @@ mod tests {
             node.bundle(ID, "nginx", None, "");
             waiting.join().expect("no panic")
         });
-        assert_eq!(found.name, "nginx");
+        assert_eq!(found.names.name, "nginx");
         assert!(Arc::ptr_eq(&found, &resolver.resolve(&sighting(63, ID, 9999, 30))), "remembered");
     }
 

@@ -155,7 +155,7 @@ impl Run {
             at: self.started,
             node: container.node.to_string(),
             container: container.id.to_string(),
-            pod: container.pod.clone(),
+            pod: container.names.pod.clone(),
             pid: self.tgid,
             tid: self.tid,
             process: self.process.as_text().into_owned(),
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn tokens_travel_little_endian() {
-        let info = ContainerInfo::unnamed(crate::procfs::ContainerKey(7), "n".into(), None, None);
+        let info = ContainerInfo::unnamed(crate::container::ContainerKey(7), "n".into(), None, None);
         let run = Run {
             tgid: 1,
             tid: 2,

@@ -1,17 +1,19 @@
 //! The wire and the recording: what leaves a node.
 //!
-//! In: nothing. Out: the messages and services of `surprisal.v1` ([`v1`]), the names of calls
-//! ([`names`]), batches packed into a connection's one zstd stream ([`packed`]), and the recording format ([`recording`])
-//! that the agent writes and the scorer trains on.
+//! In: nothing. Out: the messages and services of `surprisal.v1` ([`v1`]), who a container is ([`container`]), the names of
+//! calls ([`names`]), batches packed into a connection's one zstd stream ([`packed`]), and the recording format
+//! ([`recording`]) that the agent writes and the scorer trains on.
 //! Never: a connection, a model, a clock.
 //!
 //! `src/generated/` is committed, so that a build needs neither a network nor `protoc`;
 //! `cargo xtask codegen` makes it anew, and `cargo xtask test` fails when the two differ.
 
+pub mod container;
 pub mod names;
 pub mod packed;
 pub mod recording;
 pub mod status;
+pub mod time;
 
 pub use surprisal_agent_ebpf::token;
 

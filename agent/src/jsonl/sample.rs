@@ -3,8 +3,7 @@
 //! In: names and numbers, paths. Out: records, lines. Never: part of the program.
 
 use crate::{
-    container::{ContainerInfo, Kind, Names},
-    procfs::ContainerKey,
+    container::{ContainerInfo, ContainerKey, Kind, Names},
     record::{Record, Run},
 };
 use jiff::Timestamp;

@@ -4,7 +4,7 @@
 //! [`Report`](super::report::Report). Never: a verdict.
 
 use super::report::{Hook, Right};
-use crate::procfs::{CgroupVersion, Procfs, walk::SHIM_COMM};
+use crate::procfs::{CgroupVersion, Procfs, SHIM_COMM};
 use caps::Capability;
 
 /// Oldest kernel with a ring buffer.

@@ -63,8 +63,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::{
-        container::{ContainerInfo, Kind, Names},
-        procfs::ContainerKey,
+        container::{ContainerInfo, ContainerKey, Kind, Names},
         record::Run,
     };
     use jiff::Timestamp;

@@ -179,8 +179,7 @@ impl Meter {
 mod tests {
     use super::*;
     use crate::{
-        container::{ContainerInfo, Kind, Names},
-        procfs::ContainerKey,
+        container::{ContainerInfo, ContainerKey, Kind, Names},
         record::Run,
     };
     use jiff::Timestamp;

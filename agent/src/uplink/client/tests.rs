@@ -2,8 +2,7 @@ mod scorer;
 
 use super::*;
 use crate::{
-    container::{ContainerInfo, Kind, Names},
-    procfs::ContainerKey,
+    container::{ContainerInfo, ContainerKey, Kind, Names},
     record::{Record, Run},
     uplink::{Counts, Sender, uplink},
 };

@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
-    container::{Kind, Names},
-    procfs::ContainerKey,
+    container::{ContainerKey, Kind, Names},
     record::Run,
 };
 use proptest::prelude::*;

@@ -18,8 +18,8 @@ use procfs::{FromBufRead as _, ProcessCGroups};
 
 /// What a runtime puts before the id in a scope's name.
 const SCOPE_PREFIXES: [&str; 6] = ["cri-containerd-", "docker-", "crio-", "libpod-", "nerdctl-", "containerd-"];
-/// Longest path that is looked at; the kernel's own limit is `PATH_MAX`.
-const PATH_MAX: usize = 4096;
+/// Longest path that is looked at: the kernel's own limit.
+pub(super) const PATH_MAX: usize = 4096;
 /// First components under which a plain `<namespace>/<id>` never lies.
 const NOT_NAMESPACES: [&str; 4] = ["kubepods", "docker", "system.slice", "user.slice"];
 

@@ -2,6 +2,7 @@
 //!
 //! In: a mounted cgroup2 tree. Out: ids of the cgroups that paths name. Never: looks at processes, writes.
 
+use super::cgroup::PATH_MAX;
 use procfs::process::MountInfo;
 use std::{
     collections::HashMap,
@@ -9,9 +10,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
-
-/// Longest path that is looked at; the kernel's own limit.
-const PATH_MAX: usize = 4096;
 
 /// The unified hierarchy as this process can see it.
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 //! Out: [`Record`]s in the order that `record` promises, requests for names, keys to let go of. Pure: times and
 //! counters are given to it.
 //!
-//! Names come late: until a container is named, its runs are held, within [`HELD_MAX`] bytes for all containers
-//! together; what does not fit goes out under the bare id at once rather than wait or be lost.
+//! Names come late. Until a container is named its runs are held, in at most [`HELD_MAX`] bytes for all containers together.
+//! When that is full, a container's runs go out under its bare id: they neither wait longer nor are lost.
 //!
-//! Memory is bounded: [`CONTAINERS_MAX`] containers of at most [`CONTAINER_BYTES`] (as a rule 2 KiB: names are short),
+//! Memory is bounded: [`CONTAINERS_MAX`] containers of at most [`CONTAINER_BYTES`] (usually 2 KiB: names are short),
 //! [`THREADS_MAX`] threads of all containers together at [`THREAD_BYTES`](crate::sequence::THREAD_BYTES) each, and
-//! [`HELD_MAX`]. A container over the bound is let go of in the kernel and its calls are counted; where there are too many
-//! threads, the container with most of them forgets those that have been silent for longest.
+//! [`HELD_MAX`]. A container over the bound is not followed, and its calls are counted. With too many threads, the container
+//! that has most evicts those that have been silent for longest.
 //!
 //! **Invariant:** calls in = calls out + calls dropped by reason + calls held ([`Totals`], [`Attribution::held`]).
 
@@ -73,7 +73,7 @@ pub struct Attribution {
     pub totals: Totals,
     /// To be named; the caller takes them.
     pub to_name: Vec<Sighting>,
-    /// To be let go of in the kernel; the caller takes them.
+    /// Not to be followed by the kernel any more; the caller takes them.
     pub to_ignore: Vec<ContainerKey>,
     /// Ended, to be freed in the kernel; the caller takes them.
     pub to_forget: Vec<ContainerKey>,
@@ -148,7 +148,7 @@ impl Attribution {
         self.add(who, now_ns);
     }
 
-    /// False: there is no room for it. The kernel is to let go of it.
+    /// False: there is no room for it, and the kernel is to stop following it.
     fn add(&mut self, who: Sighting, now_ns: u64) -> bool {
         let key = who.key;
         if self.entries.len() >= CONTAINERS_MAX && !self.entries.contains_key(&key) {
@@ -250,13 +250,13 @@ impl Attribution {
         }
     }
 
-    /// Calls that no thread's numbers are kept for.
+    /// Counts calls of a thread that is not followed.
     fn unfollowed(&mut self, calls: &Calls) {
         self.totals.calls_in += calls.tokens.len() as u64;
         self.totals.calls_unfollowed += calls.tokens.len() as u64;
     }
 
-    /// The container with most threads forgets those that ended, then an eighth.
+    /// The container with most threads forgets those that ended; if there are none, the eighth that has been silent for longest.
     fn forget_threads(&mut self, now_ns: u64) {
         let Some(entry) = self.entries.values_mut().max_by_key(|e| e.threads.len()) else { return };
         let before = entry.threads.len();
@@ -267,7 +267,7 @@ impl Attribution {
         self.threads -= before - entry.threads.len();
     }
 
-    /// Goes on without its names.
+    /// Goes on under the bare id.
     fn settle_bare(&mut self, key: ContainerKey, out: &mut Vec<Record>) {
         let Some(entry) = self.entries.get(&key) else { return };
         let id = entry.who.cgroup_name.parse().ok();

@@ -1,11 +1,11 @@
 //! The capture thread: ring buffer → decode → attribute → sinks, and what keeps them fed.
 //!
-//! In: [`Settings`], a [`Kernel`], sinks. Out: every [`Record`], to every sink, in order. Never: sleeps on a
-//! network or a name; a slow sink holds up this thread, so that the one place where calls are lost for lack of
-//! room is the kernel's ring buffer, where each is counted.
+//! In: [`Settings`], a [`Kernel`], sinks. Out: every [`Record`], to every sink, in order. Never: waits for a network or a
+//! name.
 //!
-//! One thread owns all of it. What can wake it: records in the ring (a good part of it full, or a birth or end),
-//! names that have come, or its own clock: a look at sleeping threads, counters, the stop signal.
+//! A slow sink is back-pressure on this thread: then calls are lost in one place only, the kernel's ring buffer, where each
+//! is counted. One thread owns all of it. It wakes when the ring is filled to a quarter, at a birth or an end, and every
+//! `WAKE_MS`: then it looks at sleeping threads, counters, new names and the stop signal.
 
 mod error;
 mod naming;

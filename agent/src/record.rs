@@ -14,7 +14,7 @@ use surprisal_proto::{recording, token::Token, v1};
 /// One thing that happened to one container.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A container is new, or ran before the agent did. Sent again when its names become known late.
+    /// A container is new, or ran before the agent did. Sent again when its names become known later.
     Birth(Arc<ContainerInfo>),
     /// A run of consecutive calls of one of its threads.
     Calls {

@@ -14,23 +14,8 @@ pub mod packed;
 pub mod recording;
 pub mod status;
 pub mod time;
-
-pub use surprisal_agent_ebpf::token;
-
-/// Messages and services of `surprisal.v1`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    clippy::map_err_ignore,
-    reason = "generated code"
-)]
-pub mod v1 {
-    include!("generated/surprisal.v1.rs");
-}
+pub mod token;
+pub mod v1;
 
 /// All of `surprisal.v1` as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/surprisal.v1.bin");

@@ -5,9 +5,9 @@
 /// Counts that belong to no container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Calls taken in, each once: passed on, held, or dropped for one of the reasons below.
+    /// Calls taken in, each counted once: passed on, held, or dropped for one of the reasons below.
     pub calls_in: u64,
-    /// Of them, those whose thread was not followed here: of containers that are not selected, or for which there was no room.
+    /// Calls among `calls_in` whose threads are not followed: their container is not selected, or there was no room for it.
     pub calls_unfollowed: u64,
     /// Calls of containers for which there was no room.
     pub calls_refused: u64,
@@ -17,9 +17,9 @@ pub struct Totals {
     pub threads_forgotten: u64,
     /// Calls of containers that are not selected.
     pub calls_unselected: u64,
-    /// Calls that were repetitions of what a peek had brought.
+    /// Calls that a peek had brought before.
     pub calls_repeated: u64,
-    /// Calls of containers that had ended: their last account told them lost, and they are not taken in.
+    /// Calls that came after their container's end. Its last account counted them as lost, and `calls_in` does not count them.
     pub calls_late: u64,
     /// Calls passed on.
     pub calls_out: u64,

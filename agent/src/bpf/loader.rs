@@ -206,7 +206,7 @@ impl Kernel {
         self.network.get(&key, 0).ok()
     }
 
-    /// Lets go of a container that nobody wants.
+    /// Stops following a container that is not selected.
     pub fn ignore(&mut self, key: u64) -> Result<(), MapError> {
         self.ignored.insert(key, 1, 0)
     }

@@ -158,7 +158,7 @@ async fn watch(which: &Which, out: &mut impl Write) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// Asks how the line is.
+/// Asks for the status.
 pub async fn status(ask: &Ask, out: &mut (impl Write + Send)) -> Result<(), ClientError> {
     let mut client = StatusClient::new(connect(ask).await?).max_decoding_message_size(usize::MAX);
     let status = client.get(request(v1::GetStatusRequest {})).await.map_err(refused(ask))?.into_inner();

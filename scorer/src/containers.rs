@@ -1,4 +1,4 @@
-//! Containers: what is known of each, its threads' windows, and what was said of it.
+//! Containers: what is known of each, its threads' windows, and its scores.
 //!
 //! In: checked batches (`ingest`, taken by `intake`), [`time`], judged windows (`inference`), thresholds.
 //! Out: [`job::Job`]s for the model ([`queue`]), and views for queries ([`view`]). Never: a clock, a socket, a model: time is passed in.

@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 /// Commands that may wait. A batch of calls makes one command.
 pub const QUEUE: usize = 64;
 
-/// What the thread is told.
+/// What the thread is asked to do.
 #[derive(Debug)]
 pub enum Command {
     /// Judge with this from now on.

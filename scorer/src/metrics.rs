@@ -96,7 +96,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]);
-        // Steps of a fifth from 1 ms to 30 s, so that quantiles can be told from it.
+        // Steps of a fifth from 1 ms to 30 s, fine enough for quantiles.
         let fine = Histogram::new(exponential_buckets(0.001, 1.2, 58));
         Self {
             streams: Gauge::default(),

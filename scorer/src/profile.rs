@@ -1,6 +1,6 @@
 //! Profiles: what is normal for a workload, as files.
 //!
-//! In: a directory. Out: [`Profile`]s that are whole, of this version and consistent in themselves, or one
+//! In: a directory. Out: [`archive::Profile`]s that are whole, of this version and consistent in themselves, or one
 //! clear reason. Never: a half-written file: each is written beside its name and renamed over it.
 //!
 //! ```text

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-/// Runs a program whose commands `dispatch` does.
+/// Parses the command line, sets up the log, runs `dispatch`; an error becomes its exit code.
 pub fn main(dispatch: impl FnOnce(Command) -> Result<(), run::Error>) -> ExitCode {
     let cli = Cli::parse();
     log(cli.log_format);

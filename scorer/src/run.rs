@@ -237,8 +237,7 @@ pub fn advise(args: Advise, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// Becomes [`LEARNER`], which lies beside this program, with the same arguments: only that has libtorch, so that who serves and
-/// asks does not load it.
+/// Replaces this process by [`LEARNER`], which lies beside this program, with the same arguments. Only that one links libtorch.
 pub fn learn_elsewhere(command: &'static str) -> Result<(), Error> {
     use std::os::unix::process::CommandExt as _;
     let path = std::env::current_exe().map_or_else(|_| LEARNER.into(), |exe| exe.with_file_name(LEARNER));

@@ -1,7 +1,7 @@
 //! From recordings of normal behaviour to a profile.
 //!
-//! In: recordings (JSON Lines, see `surprisal_proto::recording`). Out: a [`crate::profile::Profile`] for each
-//! workload. Never: a window of a recording that is labelled as anything but normal, unless told so.
+//! In: recordings (JSON Lines, see `surprisal_proto::recording`). Out: a [`crate::profile::archive::Profile`] for each
+//! workload. Never: a window of a recording that is labelled as anything but normal, unless asked to.
 //!
 //! [`corpus`] reads [`recording`]s and cuts them by the rule of [`crate::detect::window`], into [`workload`]s; [`split`] holds out
 //! contiguous stretches of time; [`select`] bounds what is trained on; the crate `surprisal-learn` trains and calibrates, on what

@@ -21,7 +21,7 @@ use std::time::Duration;
 use surprisal_proto::recording::{Calls, Line, ReadError, Reader};
 use surprisal_proto::v1;
 
-/// How often the registry is told the time, as serving does.
+/// How often the registry is given the time, as in serving.
 const TICK: Duration = Duration::from_millis(200);
 
 /// What a recording holds of a workload, besides its windows.
@@ -44,8 +44,8 @@ pub struct Replay {
     node: Arc<str>,
     /// Time of the first run, and the highest so far; nanoseconds since the Unix epoch.
     clock: Option<(i128, i128)>,
-    /// What the registry was last told.
-    told: Duration,
+    /// The time that the registry was last given.
+    given: Duration,
     /// What time has cut since the last step.
     cut: Vec<Job>,
     ended: bool,
@@ -69,7 +69,7 @@ impl Replay {
             registry,
             node: node.into(),
             clock: None,
-            told: Duration::ZERO,
+            given: Duration::ZERO,
             cut: Vec::new(),
             ended: false,
             spans: BTreeMap::new(),
@@ -88,13 +88,13 @@ impl Replay {
             None => self.end(),
         }
         jobs.append(&mut self.cut);
-        jobs.extend(self.registry.hand_out(now(self.told)));
+        jobs.extend(self.registry.hand_out(now(self.given)));
         Ok(true)
     }
 
     /// The registry as it is now, and its time.
     pub fn registry(&mut self) -> (&mut Registry, Now) {
-        (&mut self.registry, now(self.told))
+        (&mut self.registry, now(self.given))
     }
 
     /// What was in it, by workload.
@@ -123,7 +123,7 @@ impl Replay {
                 let at = calls.at.as_nanosecond();
                 let (first, highest) = self.clock.unwrap_or((at, at));
                 self.clock = Some((first, highest.max(at)));
-                self.tell(Duration::from_nanos(u64::try_from(highest.max(at) - first).unwrap_or(0)));
+                self.advance(Duration::from_nanos(u64::try_from(highest.max(at) - first).unwrap_or(0)));
                 if let Some((_, span)) = self.spans.get_mut(&calls.container) {
                     let (from, to) = span.unwrap_or((at, at));
                     *span = Some((from.min(at), to.max(at)));
@@ -135,24 +135,24 @@ impl Replay {
             }
             Line::Header(_) | Line::Account(_) | Line::End(_) => return,
         }
-        self.registry.take(&self.node.clone(), wire::Batch::from(batch), now(self.told));
+        self.registry.take(&self.node.clone(), wire::Batch::from(batch), now(self.given));
     }
 
-    /// Tells the registry the time. What can happen in silence happens within [`QUIET`] and a tick: after that, time is
-    /// told at once.
-    fn tell(&mut self, to: Duration) {
-        let quiet = self.told + QUIET + 2 * TICK;
-        while self.told + TICK <= to {
-            self.told = if self.told <= quiet { self.told + TICK } else { to };
-            self.registry.tick(now(self.told));
+    /// Gives the registry the time, tick by tick. In a longer silence nothing changes after [`QUIET`] and a tick: the rest is one
+    /// step.
+    fn advance(&mut self, to: Duration) {
+        let quiet = self.given + QUIET + 2 * TICK;
+        while self.given + TICK <= to {
+            self.given = if self.given <= quiet { self.given + TICK } else { to };
+            self.registry.tick(now(self.given));
             // At once: windows that wait grow late.
-            self.cut.extend(self.registry.hand_out(now(self.told)));
+            self.cut.extend(self.registry.hand_out(now(self.given)));
         }
     }
 
     fn end(&mut self) {
         self.ended = true;
-        self.tell(self.told + QUIET + 2 * TICK);
+        self.advance(self.given + QUIET + 2 * TICK);
     }
 }
 

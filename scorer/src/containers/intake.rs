@@ -1,4 +1,4 @@
-//! What agents say of containers.
+//! What agents report about containers.
 //!
 //! In: checked batches. Out: windows in the queue, and what is known of each container. Never: a container or thread
 //! beyond the limits.

@@ -169,7 +169,7 @@ impl Registry {
         self.changed(&job.key.node, &job.key.id);
     }
 
-    /// Who judges from now on. Containers whose judge changed are shown anew.
+    /// Which profiles and thresholds judge from now on. Containers whose judge changed count as changed.
     pub fn set_judges(&mut self, judges: HashMap<String, Judge>) {
         if self.judges == judges {
             return;

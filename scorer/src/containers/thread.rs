@@ -47,7 +47,7 @@ impl Thread {
         self.waiting += 1;
     }
 
-    /// A thread id that is used again may be told of windows that it did not wait for.
+    /// A thread id may be used again: then windows of the thread before come back too.
     pub(super) fn done(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }

@@ -1,7 +1,7 @@
-//! What time brings to containers.
+//! What passing time does to containers.
 //!
 //! In: the time. Out: windows of threads that went quiet; old windows expire, the dead are forgotten. Never: a
-//! clock; it is told.
+//! clock: time is passed in.
 
 use crate::containers::job::Key;
 use crate::containers::registry::{Node, Now, Registry};
@@ -46,7 +46,7 @@ impl Registry {
         self.cut(key, id, cuts, now.mono);
     }
 
-    /// What time brings: quiet threads are cut, old windows expire, the dead are forgotten. Call a few times a second.
+    /// Lets time pass: quiet threads are cut, old windows expire, the dead are forgotten. Call a few times a second.
     pub fn tick(&mut self, now: Now) {
         let mut quiet = Vec::new();
         let mut ended = Vec::new();

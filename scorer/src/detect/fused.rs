@@ -1,6 +1,6 @@
 //! The LSTM, for inference: our own kernel.
 //!
-//! In: the weights' file, encoded windows. Out: surprisals. Never: learns; that is `lstm`'s, to which tests pin this.
+//! In: the weights' file, encoded windows. Out: surprisals. Never: learns; the reference that learns is in the crate `surprisal-learn`, and tests pin this to it.
 //!
 //! In 8 bits where the processor multiplies such in one instruction, else in f32: [`Kernel::fastest`].
 
@@ -13,7 +13,7 @@ use surprisal_lstm::{Answer, Ask, Model, Sequence, Weights};
 
 pub use surprisal_lstm::Kernel;
 
-/// Windows that are worth a thread of their own.
+/// Fewest windows for which another thread pays.
 const WORTH: usize = 48;
 
 /// A model that judges and does not learn.

@@ -1,4 +1,4 @@
-//! What the models said before: most windows of a steady workload need no computing.
+//! A cache of what the models said: most windows of a steady workload need no computing.
 //!
 //! In: encoded windows, a model. Out: what the model says of them, remembered where it can be. Never: more than a given number
 //! of entries, an answer of another model's.
@@ -89,7 +89,7 @@ impl Hasher for Same {
     }
 }
 
-/// See the module.
+/// The cache.
 #[derive(Debug)]
 pub struct Memo {
     entries: Cache<u64, Entry, UnitWeighter, BuildHasherDefault<Same>>,

@@ -21,7 +21,7 @@ pub const KEPT: usize = 32;
 pub struct Score(f64);
 
 impl Score {
-    /// A score; what is no number is as strange as can be.
+    /// A score; NaN becomes infinite: what cannot be computed must not pass as normal.
     pub fn new(nats: f64) -> Self {
         Self(if nats.is_nan() { f64::INFINITY } else { nats.max(0.0) })
     }
@@ -37,10 +37,10 @@ impl Score {
 ///
 /// A call that ends the k-th occurrence in the window of the same three calls weighs 1/k: a loop is one thing that
 /// happens, and neither 60 harmless turns of it (spam that hides an attack) nor 60 odd ones (a thread that spins) say 60 times
-/// as much as one. The sum is divided by that of the weights, but at least by [`SHORTEST`]:
+/// as much as one.
 ///
-/// a window of three calls says little: divided by three, one unlikely call would make it an alarm. So a
-/// short window is scored as if the calls that it lacks carried no surprise.
+/// The sum is divided by the weights' sum, but at least by [`SHORTEST`]. Divided by three, one unlikely call in a window of three
+/// would be an alarm; so a short window is scored as if the calls that it lacks had no surprisal.
 pub fn window(nll: &[f32], calls: &[Token], novelty: f64) -> Score {
     let weights = weights(calls);
     let sum: f64 = nll.iter().zip(&weights).map(|(n, weight)| (f64::from(*n) + novelty) * weight).sum();

@@ -3,6 +3,9 @@
 //! In: scores of normal and of attack items, higher is stranger. Out: ROC, AUC with an interval, detection at
 //! a false positive rate, a confusion matrix. Never: a choice of threshold ([`threshold`] is given normal scores only).
 //!
+//! Quantiles are own code, a line each: they must be exact (`hdrhistogram` puts values into buckets) and as numpy has them (`statrs`
+//! interpolates otherwise).
+//!
 //! An item is *flagged* where its score lies above the threshold, never where it equals it: methods that count
 //! unseen things give many items the same score, and the threshold must be able to lie beyond all of them.
 

@@ -103,7 +103,7 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// Parts items at random such that each fold has its share of normal ones and of attacks. With `group` identical items
+    /// Divides items at random such that each fold has its share of normal ones and of attacks. With `group` identical items
     /// stay together; then folds may differ in size.
     pub fn new(items: &[&Item], count: usize, group: bool, seed: u64) -> Self {
         let mut twins: BTreeMap<&[Token], Vec<usize>> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Batches as agents send them, into batches as the scorer believes them. *Pure.*
+//! Batches as agents send them, into checked batches. *Pure.*
 //!
 //! In: messages that anyone may have written. Out: values within limits; what is malformed is left out and
-//! listed, the rest of its batch is taken: refusing the batch would make its agent send it for ever.
+//! listed. Never: a batch refused for a part of it: its agent would send it again for ever.
 
 use std::sync::Arc;
 use std::time::Duration;

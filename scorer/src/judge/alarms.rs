@@ -1,4 +1,4 @@
-//! Alerts, as serving makes them, in scores that are over. *Pure.*
+//! The alerts that serving would have raised, counted in past scores. *Pure.*
 //!
 //! In: the scores of one container's windows, in the order of time. Out: [`Episode`]s. Never: a model, a clock.
 //!

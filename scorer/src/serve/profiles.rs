@@ -1,7 +1,7 @@
-//! Who asks for profiles, and who changes them.
+//! The service for profiles: list, threshold, reset, export, import.
 //!
 //! In: requests; a directory that others change too. Out: profiles and thresholds in force, everywhere at once:
-//! on disk, in the model's thread, in the verdicts. Never: a threshold in force that is not written down.
+//! on disk, in the model's thread, in the verdicts. Never: a threshold in force that is not persisted.
 
 use crate::cause::chain;
 use crate::containers::shared::Shared;

@@ -1,4 +1,4 @@
-//! Who asks for scores.
+//! The service for scores: get, list, watch.
 //!
 //! In: filters. Out: scores as they are now, and as they change. Never: a change.
 

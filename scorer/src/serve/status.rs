@@ -1,4 +1,4 @@
-//! Who asks how the line is.
+//! The service for status: what went through each hop.
 //!
 //! In: nothing. Out: every hop of this scorer with its balance, and the nodes. Never: a change.
 //!

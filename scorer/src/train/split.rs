@@ -3,7 +3,7 @@
 //! In: a workload's windows. Out: two sets of them. Never: neighbours torn apart at random: windows of one
 //! thread resemble each other, and a random split would call that resemblance a good model.
 //!
-//! Each container's windows are put in the order of time and parted into [`BLOCKS`] stretches; every fifth is
+//! Each container's windows are sorted by time and divided into [`BLOCKS`] stretches; every fifth is
 //! held out, never the first: a start happens once, and must be learned. What a held-out stretch does that
 //! is nowhere else in the recordings (a quarter of its pairs of consecutive calls are new) is learned too: it
 //! cannot be both learned and held out, and an unlearned start would lift the threshold above every attack.

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::{cell::OnceCell, path::PathBuf};
-use surprisal_scorer::{train::corpus::Corpus, window};
+use surprisal_scorer::{detect::window, train::corpus::Corpus};
 
 /// `Corpus` reads files: one in memory, written over each time.
 fn file() -> PathBuf {

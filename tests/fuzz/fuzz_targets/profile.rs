@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use surprisal_proto::v1;
-use surprisal_scorer::{profile::Profile, vocab::hex};
+use surprisal_scorer::{detect::vocab::hex, profile::archive::Profile};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(archive) = v1::ProfileArchive::decode(bytes) else { return };

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use surprisal_scorer::{model::Sizes, profile::weights};
+use surprisal_scorer::{detect::model::Sizes, profile::weights};
 
 const SIZES: Sizes = Sizes { embedding: 2, hidden: 3 };
 const CLASSES: usize = 5;

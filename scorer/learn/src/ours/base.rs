@@ -1,6 +1,6 @@
 //! A trained model, and what scales its answers.
 //!
-//! In: examples. Out: [`Base`], trained once for all methods that share it; means of its surprisals. Never: a decision.
+//! In: examples. Out: a `Base`, trained once for all methods that share it; means of its surprisals. Never: a decision.
 
 use crate::lstm::model::Lstm;
 use crate::ours::windows::{Mean, windows};
@@ -48,7 +48,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Unfit {
 }
 
 thread_local! {
-    static FITS: RefCell<Vec<([u8; 32], Rc<Base>)>> = const { RefCell::new(Vec::new()) };
+    pub(super) static FITS: RefCell<Vec<([u8; 32], Rc<Base>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Trains, unless the same was trained a moment ago.
@@ -177,7 +177,7 @@ impl Base {
             let novelty = how.novelty(example);
             let (sum, n) = part.iter().fold((0.0, 0), |(sum, n), i| {
                 let length = different[*i].calls.len();
-                // What cannot be computed is as strange as can be, and shows in every figure.
+                // What cannot be computed scores infinity, so that it shows in every figure.
                 let score = nll[*i].as_ref().map_or(f64::INFINITY, |nll| how.score(nll, &different[*i], novelty));
                 (sum + score * length as f64, n + length)
             });

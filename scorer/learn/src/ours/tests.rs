@@ -1,6 +1,6 @@
 //! Tests of the project's own methods.
 
-use crate::ours::base::How;
+use crate::ours::base::{FITS, How};
 use crate::ours::trainer::Trainer;
 use crate::ours::windows::windows;
 use surprisal_proto::token::Token;

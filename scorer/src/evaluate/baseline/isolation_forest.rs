@@ -3,8 +3,8 @@
 //! In: normal examples, then others. Out: 2^(−mean depth / expected depth), 0 to 1: near 1 for what is cut off at once.
 //! Never: a label.
 //!
-//! Source: Liu, Ting and Zhou, 2008, with their 100 trees of 256 examples. Our own: a hundred lines,
-//! where the number of features is known only when the data are.
+//! Source: Liu, Ting and Zhou, 2008, with their 100 trees of 256 examples. Own code:
+//! `extended-isolation-forest` takes the number of features at compile time, here the data decide it; smartcore has none.
 
 use crate::evaluate::baseline::features::{Features, Scale};
 use crate::evaluate::baseline::method::{Example, Method};

@@ -4,8 +4,8 @@
 //! between normal and attack. Never: the order of calls.
 //!
 //! Sources: Schölkopf et al., 2001, for one class; Cortes and Vapnik, 1995, for two; both solved by Platt's sequential
-//! minimal optimisation with the pair that violates the conditions most (Keerthi et al., 2001). Our own, since smartcore's
-//! has no one-class form and does not say whether it converged. The kernel is Gaussian over the roots of the calls'
+//! minimal optimisation with the pair that violates the conditions most (Keerthi et al., 2001). Own code: smartcore's
+//! has no one-class form, and `linfa-svm` brings a second linear algebra (ndarray) for the eighty lines of `solve`. The kernel is Gaussian over the roots of the calls'
 //! shares, its width the data's variance (scikit-learn's `scale`).
 
 use crate::evaluate::baseline::features::{Features, Scale, sample, sample_both};

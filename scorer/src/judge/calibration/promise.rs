@@ -1,6 +1,8 @@
 //! How far a budget of false alarms can be promised on the data at hand. *Pure.*
 //!
 //! In: how much was held out, how many alarms it held. Out: a [`Promise`], and an upper bound. Never: a threshold.
+//!
+//! Own code: two lines within 0.4 % of the exact bound; `statrs` would bring its distributions for them, and move the figures.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,9 @@
 //! Held-out scores, and what is read off them. *Pure.*
 //!
 //! In: scores of windows, stretch by stretch. Out: quantiles, and the tail above them. Never: a threshold.
+//!
+//! Own code: a quantile here is a score that occurred, the least that a share does not exceed. `hdrhistogram` puts values into
+//! buckets, `statrs` interpolates: either would move thresholds.
 
 use crate::detect::score::Score;
 use crate::judge::calibration::tail::Tail;

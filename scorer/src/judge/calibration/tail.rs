@@ -11,6 +11,8 @@
 //! had said so (as Vehtari et al. do, JMLR 25, 2024), and kept within `SHAPES`: a mean of bounded surprisals has
 //! no heavier tail. The scale then follows from the mean excess.
 //!
+//! Own code: `statrs` has no generalised Pareto distribution, and no crate fits one so.
+//!
 //! One odd second makes several odd windows, and those are one alert. The extremal index is how many clusters there are for each
 //! window above the level; it is estimated from the gaps between such windows (Ferro and Segers, JRSS B 65, 2003:
 //! the intervals estimator, which needs no run length to be chosen). Alerts that are further merged because

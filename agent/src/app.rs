@@ -66,7 +66,7 @@ pub enum Error {
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] jsonl::Error),
-    /// The scorer's address is none.
+    /// The scorer's address is not one.
     #[error(transparent)]
     Address(#[from] uplink::BadAddress),
     /// The admin endpoint.
@@ -100,17 +100,17 @@ impl Error {
 
 /// Runs until it is told to stop, or its time is over, or something needed fails.
 pub fn run(config: &Config, job: Job) -> Result<(), Error> {
-    // The capture thread is not the runtime's; what is left to it is one connection.
+    // Capture has a thread of its own; the runtime only serves one connection and the admin endpoint.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Start)?;
     runtime.block_on(run_in(config, job))
 }
 
 async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
-    // First of all: told to stop while it starts, it stops in order all the same.
+    // Before anything else: a signal during start-up stops it in order, too.
     let signals = Signals::listen().map_err(Error::Start)?;
     let started_at = Timestamp::now();
     let mut registry = metrics::registry();
-    // Before the kernel is touched: a bad path or address is told at once.
+    // Before the kernel is touched: a bad path or address is reported at once.
     let Sinks { all: sinks, client, uplink, jsonl } = sinks(config, &job, &mut registry)?;
     let kernel = Kernel::load(&bpf::Options {
         ring_bytes: config.ring_bytes,
@@ -156,7 +156,7 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     let result = joined.map_err(|_panic| Error::Panicked)?.map_err(|_panic| Error::Panicked)?;
     cancel.cancel();
     if let Some(uplink) = uplink {
-        // A panic in it is the runtime's to report; what was not delivered, it has said.
+        // The runtime reports a panic in it; it has logged what was not delivered.
         let _ = uplink.await;
     }
     if let Some(admin) = admin {

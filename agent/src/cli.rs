@@ -18,7 +18,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How log lines on standard error look [default: text] [env: SURPRISAL_LOG_FORMAT]; RUST_LOG says which
+    /// How log lines on standard error look [default: text] [env: SURPRISAL_LOG_FORMAT]; RUST_LOG filters them
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -43,7 +43,7 @@ pub enum Command {
     Record(RecordArgs),
     /// Say what this kernel and host offer, and what would be used
     Probe(ProbeArgs),
-    /// Ask a running agent for its balance: what came into each hop, what was dropped and why, what is there
+    /// Ask a running agent for its balance: what came into each hop, what was dropped and why, what is held
     Status(StatusArgs),
 }
 
@@ -72,7 +72,7 @@ pub struct CaptureArgs {
     /// What tells containers apart [default: auto] [env: SURPRISAL_MEMBERSHIP]
     #[arg(long, value_name = "METHOD")]
     pub membership: Option<Membership>,
-    /// Serve /metrics, /status, /livez and /readyz here [default: not] [env: SURPRISAL_ADMIN]
+    /// Serve /metrics, /status, /livez and /readyz here [default: not served] [env: SURPRISAL_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 }
@@ -89,18 +89,18 @@ pub struct RunArgs {
     /// Begin a new JSON Lines file at this size, bytes; 0: never [default: 67108864] [env: SURPRISAL_JSONL_MAX_BYTES]
     #[arg(long, value_name = "N")]
     pub jsonl_max_bytes: Option<u64>,
-    /// Memory for what the scorer has not taken yet, bytes [default: 16777216] [env: SURPRISAL_QUEUE_BYTES]
+    /// Memory for calls that the scorer has not acknowledged, bytes [default: 16777216] [env: SURPRISAL_QUEUE_BYTES]
     #[arg(long, value_name = "N")]
     pub queue_bytes: Option<u64>,
-    /// Send what there is at least this often, milliseconds [default: 200] [env: SURPRISAL_FLUSH_INTERVAL_MS]
+    /// Send what is queued at least this often, milliseconds [default: 200] [env: SURPRISAL_FLUSH_INTERVAL_MS]
     #[arg(long, value_name = "N")]
     pub flush_interval_ms: Option<u64>,
-    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no such bound [default: 262144]
+    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no bound [default: 262144]
     /// [env: SURPRISAL_BYTE_BUDGET]
     #[arg(long, value_name = "N")]
     pub byte_budget: Option<u64>,
     /// Count and time every run of the kernel side, for /metrics and `status`; costs some tens of nanoseconds a
-    /// system call, on all eBPF programs of the host [default: not] [env: SURPRISAL_BPF_STATS]
+    /// system call, on all eBPF programs of the host [default: off] [env: SURPRISAL_BPF_STATS]
     #[arg(long)]
     pub bpf_stats: bool,
     /// How to capture.
@@ -128,7 +128,7 @@ pub struct RecordArgs {
 /// `probe`.
 #[derive(Clone, Debug, Args)]
 pub struct ProbeArgs {
-    /// How to say it
+    /// How the answer looks
     #[arg(long, short, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     pub output: Output,
 }
@@ -139,7 +139,7 @@ pub struct StatusArgs {
     /// Where the agent serves /status: what `run` was given as --admin [default: 127.0.0.1:7677] [env: SURPRISAL_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
-    /// How to say it
+    /// How the answer looks
     #[arg(long, short, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     pub output: Output,
 }

@@ -17,8 +17,8 @@
 //! | [`uplink`] | records | batches to the scorer, each until it is acknowledged |
 //! | [`jsonl`] | records | a file that rotates, or a recording |
 //!
-//! Around them: [`cli`] and [`config`] say what is wanted, [`preflight`] what this host offers; [`app`] owns every task;
-//! [`logging`], [`metrics`], [`status`] and [`admin`] show how it goes; [`exit`] says how it went.
+//! Around them: [`cli`], [`choice`] and [`config`] say what is wanted, [`preflight`] what this host offers; [`app`] owns every
+//! task; [`logging`], [`metrics`], [`status`] and [`admin`] show how it goes; [`cause`] and [`exit`] say how it went.
 
 pub mod admin;
 pub mod app;

@@ -14,7 +14,7 @@
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 use std::fmt;
 
-/// What a reader of [`encode`]'s text is told that it is.
+/// Content type of [`encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A registry that knows this program's name and version.

@@ -1,4 +1,4 @@
-//! The line's balance on this node: what came into each hop, where it went, what is there.
+//! The line's balance on this node: what came into each hop, where it went, what is held.
 //!
 //! In: the stages' own counts, when somebody asks. Out: [`v1::Hop`]s in the order of the flow, as JSON (`/status`, see
 //! [`crate::admin`]) in the shape of [`surprisal_proto::status`], with what only an agent has under `agent`. Never: counts
@@ -17,7 +17,7 @@
 //! attribution passes on.
 //!
 //! Memory: [`Bounds`] says what may be held in user space at most, all containers together: with the defaults 160 MiB, most of
-//! it for names that no runtime gives. In the kernel a followed thread has a buffer of 584 bytes for as long as it lives, and
+//! it for names of a length that no runtime gives. In the kernel a followed thread has a buffer of 584 bytes for as long as it lives, and
 //! the tables of containers are of a fixed size.
 
 mod agent;

@@ -14,7 +14,7 @@ pub struct View(pub(super) Metrics);
 impl View {
     /// Calls in, written, and dropped because a write failed.
     pub fn counts(&self) -> (u64, u64, u64) {
-        // Out before in, so that what is held is never less than nothing.
+        // Out before in, so that in minus out is never negative.
         let (out, dropped) = (self.0.written.get(), self.0.dropped.get_or_create(&WRITE_FAILED).get());
         (self.0.taken.get(), out, dropped)
     }

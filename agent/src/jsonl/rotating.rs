@@ -46,9 +46,9 @@ pub struct Rotating {
     node: String,
     open: Option<Open>,
     known: Known,
-    /// When a new file may be tried for again, after a failure.
+    /// When a new file may be tried again, after a failure.
     retry_at: Option<Instant>,
-    /// Calls in the file's buffer: whether they can be written is not known yet.
+    /// Calls in the file's buffer, not yet written.
     buffered: u64,
     metrics: Metrics,
 }
@@ -78,7 +78,7 @@ impl Rotating {
         if self.retry_at.is_some()
             && let Err(error) = open.flush()
         {
-            // Still no room: nothing is moved on for it the next time.
+            // Still no room: without the file, the next try rotates nothing.
             drop(open);
             let _gone_already = fs::remove_file(path);
             return Err(error);

@@ -1,7 +1,7 @@
 //! `status`: asks a running agent how it goes.
 //!
-//! In: the address of its admin endpoint. Out: its answer, as it came or as a table. Never: an answer that is not an
-//! agent's, a wait of more than [`PATIENCE`] for any part of one.
+//! In: the address of its admin endpoint. Out: its answer, as it came or as a table. Never: takes something
+//! else's answer for an agent's; waits more than [`PATIENCE`] for any part of one.
 
 use super::agent::Agent;
 use std::{
@@ -64,7 +64,7 @@ fn get(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    // At once: who answers the first part of a request and closes, resets the connection.
+    // In one write: a server that answers the first part of a request and closes would reset the connection.
     stream.write_all(format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;

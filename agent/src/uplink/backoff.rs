@@ -1,12 +1,14 @@
 //! How long to wait before the next try. Pure.
 //!
 //! In: failures, and a random number for each. Out: pauses. Never: sleeps, draws the number.
+//!
+//! Own code: `backon` adds its jitter to the pause, up to twice [`LONGEST`]; here the longest is a promise.
 
 use std::time::Duration;
 
 /// First pause, before jitter.
 pub const FIRST: Duration = Duration::from_millis(100);
-/// Longest pause: a scorer that takes batches again is found within it, whatever went before.
+/// Longest pause, jitter included: a scorer that is back is found within it.
 pub const LONGEST: Duration = Duration::from_secs(3);
 
 /// Doubles from [`FIRST`] to [`LONGEST`]; each pause is cut by up to a half, so that the nodes of a

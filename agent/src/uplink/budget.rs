@@ -36,9 +36,9 @@ pub const STAYS: Duration = Duration::from_secs(1);
 pub const TARGET: f64 = 0.9;
 /// Part of the fair share below which a loud container is quiet again.
 pub const QUIETER: f64 = 0.8;
-/// Turns that are thought through to tell how much of each container will be sent.
+/// Turns that are simulated to predict how much of each container will be sent.
 const FORESIGHT: usize = 256;
-/// A share of time that changed by less is not announced again.
+/// A share of time is announced again when it changed by more than this.
 const TELLING: f64 = 0.05;
 
 /// A container's id.
@@ -47,7 +47,7 @@ pub type Id = Arc<str>;
 /// What containers would cost on the wire, bytes a second.
 pub type Demands = BTreeMap<Id, f64>;
 
-/// See the module.
+/// Decides who is on air.
 #[derive(Debug)]
 pub struct Budget {
     limit: f64,
@@ -233,7 +233,7 @@ impl Turn {
         self.on_air = keep;
     }
 
-    /// The share of time on air of each loud container, should nothing change: one round of turns, thought through.
+    /// The share of time on air of each loud container, should nothing change: one round of turns, simulated.
     fn foresee(&self, division: &Division, demands: &Demands) -> BTreeMap<Id, f64> {
         let n = self.order.len();
         let rounds = n.min(FORESIGHT);

@@ -1,6 +1,6 @@
 //! The connection to the scorer, kept up.
 //!
-//! In: the order to stop. Out: one session ([`super::session`]) after another, until everything is delivered or the time is
+//! In: the order to stop. Out: one session (`session`) after another, until everything is delivered or the time is
 //! over. Never: gives up before it is told to stop: a scorer that is away, refuses or falls silent is tried again, with
 //! growing pauses.
 //!

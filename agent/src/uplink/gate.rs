@@ -1,7 +1,7 @@
 //! Whose calls come into the queue: the byte budget at work. Pure.
 //!
 //! In: every record before it costs memory, the time, what batches weighed. Out: yes or no, and what to announce. Never:
-//! a no for anything but calls.
+//! refuses anything but calls.
 
 use super::{
     budget::{Budget, Id, PLAN_EVERY},

@@ -34,7 +34,7 @@ fn run_bytes(calls: usize) -> f64 {
 /// Bytes of anything else.
 const OTHER_BYTES: f64 = 60.0;
 
-/// See the module.
+/// Rates and prices of all containers.
 #[derive(Debug)]
 pub struct Meter {
     containers: HashMap<Id, Metered>,
@@ -242,7 +242,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// Prices are told apart as long as the mixture changes.
+        /// Each price is found as long as the mixture changes.
         #[test]
         fn prices_are_learned_from_whole_batches(a in 0.01..0.5f64, b in 0.01..0.5f64, mixtures in prop::collection::vec((0.0..30_000.0f64, 0.0..30_000.0f64), 600)) {
             let mut meter = Meter::default();
@@ -256,7 +256,7 @@ mod tests {
             prop_assert!((price("a") - a).abs() < 0.02 && (price("b") - b).abs() < 0.02, "{} for {a}, {} for {b}", price("a"), price("b"));
         }
 
-        /// Nothing that is said of the wire makes a price that is none.
+        /// Whatever batches weigh, prices are finite and not negative.
         #[test]
         fn prices_are_numbers(batches in prop::collection::vec((0.0..1e9f64, any::<u32>()), 0..50)) {
             let mut meter = Meter::default();

@@ -15,6 +15,6 @@ pub struct Options {
     pub queue_bytes: usize,
     /// An open batch is closed at this age.
     pub flush_interval: Duration,
-    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no such bound.
+    /// Bytes a second on the wire above which whole containers are sent in turns; 0: no bound.
     pub byte_budget: u64,
 }

@@ -40,10 +40,10 @@ pub struct Queue {
     closed: VecDeque<Pending>,
     /// How many of `closed`, from the front, were taken to be sent on the present connection.
     taken: usize,
-    /// Sent, not acknowledged, and no longer held: whether they arrived, the next answer tells.
+    /// Sent, not acknowledged, and evicted: the next acknowledgement tells whether they arrived.
     fading: VecDeque<Pending>,
     last_sequence: u64,
-    /// Dropped since the last batch that was told of it.
+    /// Calls dropped that no batch has reported yet.
     dropped_untold: u64,
     living: Living,
     bytes: usize,
@@ -148,7 +148,7 @@ impl Queue {
 
     /// Closes the open batch if anything is in it; true: it was closed.
     pub fn close(&mut self, now: Timestamp) -> bool {
-        // With nothing else to say, what was dropped is still told.
+        // With nothing else to send, what was dropped is still reported.
         let to_tell = self.dropped_untold > 0 && self.taken == self.closed.len();
         if self.open.is_empty() && !to_tell {
             return false;
@@ -189,7 +189,7 @@ impl Queue {
             self.arrived(&arrived);
         }
         while let Some(arrived) = self.closed.pop_front_if(|p| p.batch.sequence <= sequence) {
-            // One that was sent on an earlier connection only is in flight no longer.
+            // One that was only sent on an earlier connection is not in flight.
             if self.taken > 0 {
                 self.taken -= 1;
                 self.counts.in_flight -= arrived.calls;
@@ -211,7 +211,7 @@ impl Queue {
     /// batch that announces all living containers.
     pub fn reconnected(&mut self, scorers_last: u64, now: Timestamp) {
         self.acknowledge(scorers_last);
-        // What faded and did not arrive is lost now, the rest is to be sent again.
+        // Evicted and not acknowledged: lost for good. The rest is sent again.
         self.taken = 0;
         self.counts.in_flight = 0;
         for lost in mem::take(&mut self.fading).into_iter().rev() {
@@ -231,7 +231,7 @@ impl Queue {
             }
         }
         first.batch.births = births.into_values().map(|container| v1::Birth { container: Some(container) }).collect();
-        // What the scorer was told may have gone with the connection. A batch that ends a container says nothing more of it.
+        // Shares of time may have been lost with the connection. They are not sent for a container whose end waits here.
         let told = mem::take(&mut first.batch.observed);
         first.batch.observed = newest(told, self.living.observed(), |o| &o.container_id, &HashSet::new());
         let before = first.bytes;

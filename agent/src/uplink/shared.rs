@@ -67,7 +67,7 @@ impl Shared {
         self.lock().pace.mark(self.began.elapsed(), self.metrics.bytes_on_the_wire.sent.get());
     }
 
-    /// The same, with the byte budget and its time.
+    /// As [`Self::with`], with the byte budget and its time.
     pub(super) fn with_gate<T>(&self, work: impl FnOnce(&mut Queue, Option<&mut Gate>, Duration) -> T) -> T {
         let mut guard = self.lock();
         let published = &mut *guard;

@@ -26,7 +26,7 @@ pub struct Line {
     pub bytes_per_call: Option<f64>,
     /// Bytes sent a second, mean of the last 5 s.
     pub bytes_per_second: f64,
-    /// Bytes a second above which whole containers are sent in turns; 0: no such bound.
+    /// Bytes a second above which whole containers are sent in turns; 0: no bound.
     pub byte_budget: u64,
     /// Containers that are sent in turns, by id, with the share of time in which they are.
     pub sampled: Vec<(String, f64)>,

@@ -32,8 +32,8 @@ impl Pending {
             && b.observed.is_empty()
     }
 
-    /// Takes over what an older batch must not take with it. Returns who was born and died without the
-    /// scorer having heard of it: it never will.
+    /// Takes over the parts of a dropped older batch that must not be lost. Returns the containers whose birth and death
+    /// were both dropped: the scorer never hears of them.
     pub(super) fn inherit(&mut self, older: v1::Batch, unannounced: &HashSet<String>) -> HashSet<String> {
         let ids = |deaths: &[v1::Death]| deaths.iter().map(|d| d.container_id.clone()).collect::<HashSet<_>>();
         let mine = mem::take(&mut self.batch);
@@ -79,7 +79,7 @@ pub(super) fn whose(runs: &[v1::Calls]) -> BTreeMap<String, u64> {
     whose
 }
 
-/// The id of who was born.
+/// The id of the container that was born.
 pub(super) fn id_of(birth: &v1::Birth) -> &str {
     birth.container.as_ref().map_or("", |c| &c.id)
 }

@@ -87,18 +87,18 @@ impl Living {
         self.unannounced.remove(id);
     }
 
-    /// Whose birth was never sent.
+    /// Containers whose birth was never sent.
     pub(super) fn unannounced(&self) -> &HashSet<String> {
         &self.unannounced
     }
 
-    /// It was born and died unheard of.
+    /// Its birth and its death were both dropped.
     pub(super) fn unheard(&mut self, id: &str) {
         self.announced(id);
         self.ended(id);
     }
 
-    /// There is nobody.
+    /// There are none.
     pub(super) fn is_empty(&self) -> bool {
         self.containers.is_empty()
     }

@@ -44,7 +44,7 @@ pub mod maps {
     pub const CONTAINERS: &str = "CONTAINERS";
     /// Mount namespace inode → container key, while the container lives.
     pub const NAMESPACES: &str = "NAMESPACES";
-    /// Container key → anything: containers that user space does not want; their threads are let go.
+    /// Container key → anything: containers that user space does not want; their threads are not followed any more.
     pub const IGNORED: &str = "IGNORED";
     /// Container key → [`super::NetState`].
     pub const NETWORK: &str = "NETWORK";

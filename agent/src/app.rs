@@ -11,8 +11,8 @@ use crate::{
     bpf::{self, Kernel, LoadError},
     capture::{self, Capture, Settings, Sink},
     config::Config,
+    container::Membership,
     exit, jsonl, metrics,
-    procfs::Membership,
     status::Sources,
     uplink,
 };

@@ -4,7 +4,13 @@
 //! Never: names a container, interprets a call.
 
 pub mod btf;
+pub mod error;
 pub mod loader;
+pub mod options;
+pub mod programs;
 pub mod seeding;
 
-pub use loader::{Capture, Kernel, LoadError, Options, PROGRAMS, Runs};
+pub use error::LoadError;
+pub use loader::{Kernel, KernelLog};
+pub use options::{Capture, Options};
+pub use programs::{PROGRAMS, Runs};

@@ -1,7 +1,7 @@
 //! A container's names, from its OCI bundle.
 //!
 //! In: `config.json` and `init.pid` of a bundle, reached through the working directory of the shim that
-//! runs it. Out: [`Bundle`]. Never: asks a runtime's socket or an API server, so there is nothing to wait for.
+//! runs it. Out: [`Bundle`]. Never: asks a runtime's socket or an API server, so nothing here waits.
 //!
 //! containerd starts a shim in its bundle, `…/io.containerd.runtime.v2.task/<namespace>/<id>`. Under CRI one
 //! shim holds a whole pod: its own bundle is the sandbox's, and those of the pod's containers lie beside it.
@@ -76,7 +76,7 @@ pub fn parse(json: &[u8], runtime_namespace: &str) -> Result<Bundle, serde_json:
     let config: Config = serde_json::from_slice(json)?;
     let annotations = config.annotations.unwrap_or_default();
     let cgroups_path = config.linux.and_then(|l| l.cgroups_path).filter(|p| p.len() <= 4096);
-    // The first key that is there and speaks sense.
+    // The first key that is there and holds a plausible name.
     let say = |keys: &[&str]| {
         let values = keys.iter().filter_map(|key| annotations.get(*key)?.as_str());
         values.map(str::trim).find(|v| is_name(v)).unwrap_or_default().to_owned()
@@ -88,6 +88,8 @@ pub fn parse(json: &[u8], runtime_namespace: &str) -> Result<Bundle, serde_json:
         name: say(&["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
         image: say(&["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image"]),
         runtime_namespace: runtime_namespace.to_owned(),
+        // Guessed from the others, once the id is known too.
+        workload: String::new(),
         kind: match say(&["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]).as_str() {
             "sandbox" => Kind::Sandbox,
             _ => Kind::Container,
@@ -195,167 +197,4 @@ impl Bundles {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::os::unix::fs::symlink;
-
-    const UID: &str = "7c3b1f0e-9f60-4c1e-8a51-2b7f0d0c9a11";
-
-    #[track_caller]
-    fn check(annotations: &serde_json::Value, cgroups_path: &str, expect: &Names) {
-        let json = serde_json::json!({"ociVersion": "1.0.2", "annotations": annotations, "linux": {"cgroupsPath": cgroups_path}});
-        assert_eq!(&parse(json.to_string().as_bytes(), "k8s.io").expect("a configuration").names, expect);
-    }
-
-    fn pod() -> Names {
-        Names {
-            namespace: "shop".into(),
-            pod: "web-0".into(),
-            pod_uid: UID.into(),
-            name: "nginx".into(),
-            image: "docker.io/library/nginx:1.27".into(),
-            runtime_namespace: "k8s.io".into(),
-            kind: Kind::Container,
-        }
-    }
-
-    #[test]
-    fn containerd_cri() {
-        let said = serde_json::json!({
-            "io.kubernetes.cri.container-name": "nginx",
-            "io.kubernetes.cri.container-type": "container",
-            "io.kubernetes.cri.image-name": "docker.io/library/nginx:1.27",
-            "io.kubernetes.cri.sandbox-id": "0123",
-            "io.kubernetes.cri.sandbox-name": "web-0",
-            "io.kubernetes.cri.sandbox-namespace": "shop",
-            "io.kubernetes.cri.sandbox-uid": UID,
-        });
-        check(&said, "", &pod());
-        // Without the uid, the cgroup has it, in both drivers' forms.
-        let mut less = said.clone();
-        less.as_object_mut().expect("an object").remove("io.kubernetes.cri.sandbox-uid");
-        check(&less, &format!("/kubepods/burstable/pod{UID}/0123"), &pod());
-        check(&less, &format!("kubepods-burstable-pod{}.slice:cri-containerd:0123", UID.replace('-', "_")), &pod());
-        check(&less, "/kubepods/burstable/podx/0123", &Names { pod_uid: String::new(), ..pod() });
-    }
-
-    #[test]
-    fn sandboxes() {
-        let expect = Names { name: String::new(), image: String::new(), kind: Kind::Sandbox, ..pod() };
-        check(
-            &serde_json::json!({
-                "io.kubernetes.cri.container-type": "sandbox",
-                "io.kubernetes.cri.sandbox-log-directory": format!("/var/log/pods/shop_web-0_{UID}"),
-            }),
-            "",
-            &expect,
-        );
-    }
-
-    #[test]
-    fn cri_o() {
-        check(
-            &serde_json::json!({
-                "io.kubernetes.cri-o.ContainerType": "container",
-                "io.kubernetes.cri-o.ImageName": "docker.io/library/nginx:1.27",
-                "io.kubernetes.container.name": "nginx",
-                "io.kubernetes.pod.name": "web-0",
-                "io.kubernetes.pod.namespace": "shop",
-                "io.kubernetes.pod.uid": UID,
-            }),
-            "",
-            &pod(),
-        );
-    }
-
-    #[test]
-    fn plain_containers_say_nothing() {
-        let expect = Names { runtime_namespace: "moby".into(), kind: Kind::Container, ..Names::default() };
-        for json in [r#"{"annotations":null,"linux":null}"#, "{}", r#"{"annotations":{}}"#] {
-            assert_eq!(parse(json.as_bytes(), "moby").expect("a configuration").names, expect);
-        }
-    }
-
-    #[test]
-    fn hostile_annotations_are_left_out() {
-        let long = "x".repeat(NAME_MAX + 1);
-        for bad in [
-            serde_json::json!(long),
-            serde_json::json!("a\nb"),
-            serde_json::json!("  "),
-            serde_json::json!(7),
-            serde_json::json!([]),
-        ] {
-            let json = serde_json::json!({"annotations": {"io.kubernetes.cri.container-name": bad}});
-            assert_eq!(parse(json.to_string().as_bytes(), "").expect("a configuration").names.name, "");
-        }
-        assert!(parse(b"{\"annotations\":{\"a\":", "").is_err(), "half written");
-        assert!(parse(b"7", "").is_err());
-    }
-
-    #[test]
-    fn locations() {
-        let at = |path: &str| location(path).map(|l| (l.runtime_namespace, l.id.to_string()));
-        let path = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
-        assert_eq!(at(path), Some(("k8s.io".into(), "c1".into())));
-        assert_eq!(at(&format!("{path} (deleted)")), Some(("k8s.io".into(), "c1".into())));
-        for bad in ["", "/", "c1", "/c1", "/run/.."] {
-            assert_eq!(at(bad), None, "{bad:?}");
-        }
-    }
-
-    /// A shim whose working directory is the bundle `…/ns/own`, with `other` beside it.
-    fn fake() -> (tempfile::TempDir, Bundles) {
-        let dir = tempfile::tempdir().expect("a directory");
-        for (id, name) in [("own", "POD"), ("other", "nginx")] {
-            let bundle = dir.path().join("task/ns").join(id);
-            fs::create_dir_all(&bundle).expect("a directory");
-            let json = serde_json::json!({"annotations": {"io.kubernetes.cri.container-name": name}});
-            fs::write(bundle.join("config.json"), json.to_string()).expect("a file");
-        }
-        fs::write(dir.path().join("task/ns/other/init.pid"), "77").expect("a file");
-        fs::create_dir_all(dir.path().join("proc/30")).expect("a directory");
-        symlink(dir.path().join("task/ns/own"), dir.path().join("proc/30/cwd")).expect("a link");
-        let bundles = Bundles::new(Procfs::at(dir.path().join("proc")));
-        (dir, bundles)
-    }
-
-    #[test]
-    fn one_shim_holds_a_pod() {
-        let (dir, bundles) = fake();
-        let id = |text: &str| text.parse::<ContainerId>().expect("an id");
-        let name = |text| bundles.read(30, &id(text)).expect("a bundle").names;
-        assert_eq!((name("own").name.as_str(), name("own").runtime_namespace.as_str()), ("POD", "ns"));
-        assert_eq!(name("other").name, "nginx");
-        assert_eq!(bundles.init_pid(30, &id("other")), Some(77));
-        assert_eq!(bundles.init_pid(30, &id("own")), None);
-        assert_eq!(bundles.around(30), [id("own"), id("other")]);
-        assert!(matches!(bundles.read(30, &id("gone")), Err(Error::Read { .. })));
-        assert!(matches!(bundles.read(31, &id("own")), Err(Error::Read { .. })));
-
-        fs::write(dir.path().join("task/ns/own/config.json"), vec![b' '; CONFIG_MAX as usize + 1]).expect("a file");
-        let error = bundles.read(30, &id("own")).expect_err("too large");
-        assert!(matches!(&error, Error::Read { source, .. } if source.kind() == io::ErrorKind::FileTooLarge), "{error:?}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_configuration_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _names = parse(&bytes, "ns");
-        }
-
-        #[test]
-        fn no_annotation_makes_it_panic(key in prop::sample::select(vec![
-            "io.kubernetes.cri.sandbox-log-directory", "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.container-type"]),
-            value in "\\PC{0,60}", path in "\\PC{0,60}") {
-            let json = serde_json::json!({"annotations": {key: value}, "linux": {"cgroupsPath": path}});
-            prop_assert!(parse(json.to_string().as_bytes(), "ns").is_ok());
-        }
-
-        #[test]
-        fn no_path_makes_it_panic(path in "\\PC{0,80}") {
-            let _location = location(&path);
-        }
-    }
-}
+mod tests;

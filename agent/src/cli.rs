@@ -6,8 +6,7 @@
 
 use crate::{
     choice::{CaptureMethod, LogFormat},
-    container::Rule,
-    procfs::Membership,
+    container::{Membership, Rule},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};

@@ -1,6 +1,6 @@
 //! From the ring buffer's bytes to events.
 //!
-//! In: one record's bytes. Out: an [`Event`], or why not. Pure: no map, no clock (but [`monotonic_ns`], which names it).
+//! In: one record's bytes. Out: an [`Event`], or why not. Pure, but for [`monotonic_ns`], the clock of the records.
 //!
 //! **Invariant:** no length in a record is believed: it is checked against the bytes that are there.
 
@@ -63,7 +63,7 @@ pub struct Calls {
     pub last: bool,
 }
 
-/// Why a record is not one.
+/// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Too short for its kind.

@@ -12,7 +12,8 @@ pub use report::{Report, Verdict};
 
 use crate::{
     bpf::{self, Kernel, btf},
-    procfs::{Membership, Procfs, read_bounded, walk::Walker},
+    container::Membership,
+    procfs::{Procfs, Walker, read_bounded},
 };
 use caps::CapSet;
 use report::{CgroupFacts, ContainerFacts, KernelFacts, WouldUse};

@@ -14,7 +14,7 @@ use surprisal_proto::{recording, token::Token, v1};
 /// One thing that happened to one container.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A container is new, or ran before the agent did. Sent again when its names become known late.
+    /// A container is new, or ran before the agent did. Sent again when its names become known later.
     Birth(Arc<ContainerInfo>),
     /// A run of consecutive calls of one of its threads.
     Calls {
@@ -155,7 +155,7 @@ impl Run {
             at: self.started,
             node: container.node.to_string(),
             container: container.id.to_string(),
-            pod: container.pod.clone(),
+            pod: container.names.pod.clone(),
             pid: self.tgid,
             tid: self.tid,
             process: self.process.as_text().into_owned(),

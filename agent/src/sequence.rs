@@ -3,9 +3,10 @@
 //! In: [`Calls`] as the kernel copied them: in order, but a peek may repeat what a chunk brings again.
 //! Out: [`Fresh`] calls without repetition, and how many calls are missing before each. Pure: no clock but the caller's.
 //!
-//! Calls of a thread are numbered from 0 by the kernel, so a repetition is recognised by its numbers alone, and
-//! so is a loss. **Invariant:** for each thread, calls delivered + gaps = number after its last delivered call; once
-//! threads had to be forgotten, a thread that is not known may be one of them, and no gap is told of its beginning.
+//! The kernel numbers the calls of a thread from 0, so repetitions and losses show in the numbers alone.
+//!
+//! **Invariant:** for each thread, calls delivered + gaps = number after its last delivered call. Once threads had to be
+//! forgotten, an unknown thread may be one of them: then no gap is reported before its first call.
 
 use crate::decode::Calls;
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ pub struct Fresh {
     pub tokens: Vec<u16>,
     /// The thread has ended.
     pub last: bool,
-    /// When an earlier record of the same buffer came, which did not have these calls: they were made about then or later. The
-    /// buffer's own time is that of its first call. The caller's clock; `None`: this is the buffer's first record.
+    /// When an earlier record of the same buffer came that did not have these calls yet: they were made after that, by the
+    /// caller's clock. The record's own time is that of the buffer's first call. `None`: this is the buffer's first record.
     pub after_ns: Option<u64>,
 }
 

@@ -26,9 +26,9 @@ mod hops;
 
 pub use agent::{Agent, Bounds, Program};
 
-use crate::{bpf::Runs, capture::stats, container::wire_time, jsonl, uplink};
+use crate::{bpf::Runs, capture::stats, jsonl, uplink};
 use jiff::Timestamp;
-use surprisal_proto::{status, v1};
+use surprisal_proto::{status, time, v1};
 
 /// Where the stages' counts are.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Sources {
         let jsonl = self.jsonl.as_ref().map(jsonl::View::counts);
         let status = v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: Some(wire_time(self.started_at)),
+            started_at: Some(time::to_wire(self.started_at)),
             hops: hops::hops(&capture, self.ring_bytes, line.as_ref(), jsonl),
             nodes: Vec::new(),
         };

@@ -1,34 +1,21 @@
 //! The wire and the recording: what leaves a node.
 //!
-//! In: nothing. Out: the messages and services of `surprisal.v1` ([`v1`]), the names of calls
-//! ([`names`]), batches packed into a connection's one zstd stream ([`packed`]), and the recording format ([`recording`])
-//! that the agent writes and the scorer trains on.
+//! In: nothing. Out: the messages and services of `surprisal.v1` ([`v1`]), who a container is ([`container`]), the names of
+//! calls ([`names`]), batches packed into a connection's one zstd stream ([`packed`]), and the recording format
+//! ([`recording`]) that the agent writes and the scorer trains on.
 //! Never: a connection, a model, a clock.
 //!
 //! `src/generated/` is committed, so that a build needs neither a network nor `protoc`;
 //! `cargo xtask codegen` makes it anew, and `cargo xtask test` fails when the two differ.
 
+pub mod container;
 pub mod names;
 pub mod packed;
 pub mod recording;
 pub mod status;
-
-pub use surprisal_agent_ebpf::token;
-
-/// Messages and services of `surprisal.v1`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    clippy::map_err_ignore,
-    reason = "generated code"
-)]
-pub mod v1 {
-    include!("generated/surprisal.v1.rs");
-}
+pub mod time;
+pub mod token;
+pub mod v1;
 
 /// All of `surprisal.v1` as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/surprisal.v1.bin");

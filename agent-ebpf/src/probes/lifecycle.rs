@@ -12,7 +12,7 @@ use crate::{
     containers,
     kernel::{self, Task},
     maps::{self, CONTAINERS, LINEAGE, NAMESPACES, totals},
-    probes::Context,
+    probes::context::Context,
     threads,
 };
 use aya_ebpf::helpers::bpf_get_current_cgroup_id;

@@ -8,7 +8,7 @@
 use crate::{
     kernel::{Sock, Task},
     maps::{self, LISTENERS, NETWORK, SOCKETS},
-    probes::Context,
+    probes::context::Context,
     threads,
 };
 use surprisal_agent_ebpf::abi::{NetState, REMOTE_WORDS};

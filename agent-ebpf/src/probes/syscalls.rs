@@ -6,7 +6,7 @@
 use crate::{
     containers,
     kernel::{self, Task},
-    probes::Context,
+    probes::context::Context,
     threads,
 };
 use surprisal_agent_ebpf::token::{self, NR_FOREIGN, NR_MAX, NR_UNKNOWN, Token};

@@ -2,9 +2,9 @@
 //!
 //! In: the bytes of /sys/kernel/btf/vmlinux. Out: byte offsets. Pure but for [`Btf::of_this_kernel`].
 //!
-//! Rust programs have no CO-RE relocations, so offsets are looked up here and set in the programs before
-//! they are loaded. The one crate for this format is LGPL, which a static binary cannot carry.
-//! Format: Documentation/bpf/btf.rst of the kernel.
+//! Rust programs have no CO-RE relocations, so offsets are looked up here and set in the programs before they are loaded.
+//! Read by hand, because aya's `Btf` (0.14) keeps types and members to itself, and the one other crate is LGPL, which a
+//! static binary cannot carry. Format: Documentation/bpf/btf.rst of the kernel.
 
 use std::{collections::HashMap, fs, io, path::Path};
 

@@ -2,18 +2,19 @@
 //!
 //! In: [`Options`]. Out: a [`Kernel`] that captures until it is dropped. Never: reads /proc.
 
-use super::btf;
+use super::{
+    btf,
+    error::LoadError,
+    options::{Capture, Options},
+    programs::{LIFECYCLE, PROGRAMS, Runs, attach_tracepoint, iter, load_tracepoint, program_error, run_iterator},
+};
 use crate::decode::monotonic_ns;
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, RingBuf},
-    programs::{Iter, Program, ProgramError, links::LinkError},
     sys::{Stats, enable_stats},
 };
-use std::{
-    io::{self, Read as _},
-    os::fd::OwnedFd,
-};
+use std::{io, os::fd::OwnedFd};
 use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals, globals, maps};
 
 /// Programs that keep threads in task storage.
@@ -22,118 +23,6 @@ static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR")
 static RAW: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent-raw.bpf.o"));
 /// Programs that keep threads in a hash map.
 static HASH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent-hash.bpf.o"));
-
-/// Where a thread's buffer lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Capture {
-    /// The first of the others that the kernel takes.
-    #[default]
-    Auto,
-    /// Task storage (5.12) or nothing.
-    TaskStorage,
-    /// A hash map by tid.
-    Hash,
-    /// A hash map by tid, and plain raw tracepoints instead of BTF ones.
-    Raw,
-}
-
-/// What to load.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Size of the ring buffer, bytes; rounded up to a power of two of at least one page.
-    pub ring_bytes: u32,
-    /// Where threads' buffers live.
-    pub capture: Capture,
-    /// Never key a container by its cgroup.
-    pub process_only: bool,
-    /// How long calls may wait in a thread's buffer before a peek reports them, nanoseconds.
-    pub peek_after_ns: u64,
-    /// Have the kernel count and time runs of eBPF programs, all of the host's, for as long as this lives.
-    pub stats: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { ring_bytes: 8 << 20, capture: Capture::Auto, process_only: false, peek_after_ns: 200_000_000, stats: false }
-    }
-}
-
-/// Why the programs are not in the kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Built without the objects.
-    #[error("this agent was built without its eBPF programs; run `cargo xtask build-ebpf` and build it again")]
-    NotEmbedded,
-    /// Offsets.
-    #[error(transparent)]
-    Btf(#[from] btf::Error),
-    /// aya's own reading of BTF.
-    #[error("reading the kernel's BTF")]
-    KernelTypes(#[source] aya::BtfError),
-    /// Not allowed.
-    #[error("not allowed to load eBPF programs: needs CAP_BPF and CAP_PERFMON (or root)")]
-    NotAllowed,
-    /// Object or maps.
-    #[error("creating the maps")]
-    Load(#[source] Box<EbpfError>),
-    /// One program.
-    #[error("{action} the program {program}")]
-    Program {
-        /// "loading" or "attaching".
-        action: &'static str,
-        /// Its name.
-        program: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: Box<ProgramError>,
-    },
-    /// One map.
-    #[error("the map {map}")]
-    Map {
-        /// Its name.
-        map: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: Box<MapError>,
-    },
-    /// An iterator could not be made.
-    #[error("starting the iterator {program}")]
-    Iterator {
-        /// Its name.
-        program: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: Box<LinkError>,
-    },
-    /// An iterator stopped half-way.
-    #[error("running the iterator {program}")]
-    IteratorRead {
-        /// Its name.
-        program: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Counting and timing runs.
-    #[error(
-        "cannot switch on the kernel's statistics of eBPF programs, which needs CAP_SYS_ADMIN (or root); --bpf-stats asks for it"
-    )]
-    Stats(#[source] io::Error),
-    /// The object lacks a part.
-    #[error("the embedded object has no {0}: it is not this agent's")]
-    Incomplete(&'static str),
-}
-
-impl LoadError {
-    /// Rights, rather than this kernel's abilities, are missing.
-    pub fn is_rights(&self) -> bool {
-        match self {
-            Self::NotAllowed => true,
-            Self::Stats(source) => source.kind() == io::ErrorKind::PermissionDenied,
-            _ => false,
-        }
-    }
-}
 
 /// Hands on what the kernel side has logged.
 pub type KernelLog = Box<dyn FnMut() + Send>;
@@ -151,22 +40,6 @@ pub struct Kernel {
     /// While it is open, the kernel counts and times runs.
     stats: Option<OwnedFd>,
 }
-
-/// How often a program ran, and for how long; 0 unless [`Options::stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Runs {
-    /// The program.
-    pub program: &'static str,
-    /// Runs since the kernel has been counting.
-    pub count: u64,
-    /// Their time, nanoseconds.
-    pub nanoseconds: u64,
-}
-
-/// All programs that are loaded.
-pub const PROGRAMS: [&str; 7] = [LIFECYCLE[0], LIFECYCLE[1], LIFECYCLE[2], LIFECYCLE[3], "sys_enter", "peek", "seed"];
-
-const LIFECYCLE: [&str; 4] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state"];
 
 impl Kernel {
     /// Loads everything and attaches nothing.
@@ -333,7 +206,7 @@ impl Kernel {
         self.network.get(&key, 0).ok()
     }
 
-    /// Lets go of a container that nobody wants.
+    /// Stops following a container that is not selected.
     pub fn ignore(&mut self, key: u64) -> Result<(), MapError> {
         self.ignored.insert(key, 1, 0)
     }
@@ -402,50 +275,6 @@ fn log_level() -> u8 {
         .iter()
         .position(|l| *l == level)
         .map_or(0, |i| i as u8 + 1)
-}
-
-fn run_iterator(ebpf: &mut Ebpf, program: &'static str) -> Result<(), LoadError> {
-    let iterator = iter(ebpf, program)?;
-    let link = iterator.attach().and_then(|id| iterator.take_link(id)).map_err(program_error("attaching", program))?;
-    let mut pass = link.into_file().map_err(|e| LoadError::Iterator { program, source: Box::new(e) })?;
-    // The programs write nothing: reading to the end runs them over all tasks, some thousands a read.
-    let mut nothing = [0; 64];
-    loop {
-        match pass.read(&mut nothing) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(source) => return Err(LoadError::IteratorRead { program, source }),
-        }
-    }
-}
-
-fn program_error(action: &'static str, program: &'static str) -> impl Fn(ProgramError) -> LoadError {
-    move |source| LoadError::Program { action, program, source: Box::new(source) }
-}
-
-/// Loads a program for a tracepoint of the kind that it was compiled for.
-fn load_tracepoint(ebpf: &mut Ebpf, program: &'static str, tracepoint: &str, btf: &aya::Btf) -> Result<(), LoadError> {
-    match ebpf.program_mut(program) {
-        Some(Program::BtfTracePoint(found)) => found.load(tracepoint, btf),
-        Some(Program::RawTracePoint(found)) => found.load(),
-        _ => return Err(LoadError::Incomplete(program)),
-    }
-    .map_err(program_error("loading", program))
-}
-
-fn attach_tracepoint(ebpf: &mut Ebpf, program: &'static str, tracepoint: &str) -> Result<(), LoadError> {
-    match ebpf.program_mut(program) {
-        Some(Program::BtfTracePoint(found)) => found.attach().map(drop),
-        Some(Program::RawTracePoint(found)) => found.attach(tracepoint).map(drop),
-        _ => return Err(LoadError::Incomplete(program)),
-    }
-    .map_err(program_error("attaching", program))
-}
-
-fn iter<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Iter, LoadError> {
-    let found = ebpf.program_mut(program).ok_or(LoadError::Incomplete(program))?;
-    found.try_into().map_err(program_error("finding", program))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, map: &'static str) -> Result<T, LoadError> {

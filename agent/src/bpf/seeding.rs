@@ -6,7 +6,10 @@
 //! Processes are born while the walk walks. So the caller attaches the lifecycle programs first and walks again
 //! until a walk finds nobody new: whoever was forked by a followed thread is followed already.
 
-use super::{Kernel, LoadError, loader::SeedMaps};
+use super::{
+    error::LoadError,
+    loader::{Kernel, SeedMaps},
+};
 use aya::maps::MapError;
 use std::collections::HashSet;
 use surprisal_agent_ebpf::abi::{ContainerState, Lineage, Seed, maps};

@@ -5,10 +5,8 @@
 use super::{error::Error, file::File};
 use crate::{
     choice::{CaptureMethod, LogFormat},
-    container::{Rule, Selection},
-    jsonl,
-    procfs::Membership,
-    uplink,
+    container::{Membership, Rule, Selection},
+    jsonl, uplink,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

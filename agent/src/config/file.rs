@@ -6,7 +6,7 @@ use super::{error::Error, layer::Layer};
 use crate::{
     bpf,
     choice::{CaptureMethod, LogFormat},
-    procfs::Membership,
+    container::Membership,
 };
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, str::FromStr as _};

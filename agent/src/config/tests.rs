@@ -2,8 +2,8 @@ use super::{file::defaults, *};
 use crate::{
     choice::{CaptureMethod, LogFormat},
     cli::{Cli, Command},
+    container::Membership,
     jsonl,
-    procfs::Membership,
 };
 use clap::Parser as _;
 use std::{collections::HashMap, fs, str::FromStr as _};

@@ -1,9 +1,9 @@
-//! How a container is told from others: the runtime's id, and what the kernel side calls it. *Pure.*
+//! A runtime's container id.
 //!
-//! In: text, inodes. Out: [`ContainerId`], [`ContainerKey`]. Never: a name for people.
+//! In: text that anybody may have written. Out: an id that can be put into a path. Pure.
 
+use super::key::ContainerKey;
 use std::{fmt, str::FromStr};
-use surprisal_agent_ebpf::abi::{CGROUP_ROOT, KEY_MNT_NS};
 
 /// Longest id that is believed. containerd allows 76 bytes; Docker, CRI-O and Kubernetes use 64.
 pub const ID_MAX: usize = 128;
@@ -33,14 +33,14 @@ impl FromStr for ContainerId {
 }
 
 impl ContainerId {
-    /// An id for a container of which only its key is known.
-    pub fn unnamed(key: ContainerKey) -> Self {
-        Self(format!("unnamed-{:x}", key.0).into())
-    }
-
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// `unnamed-<key>`, for a container of which not even the id is known.
+    pub fn unnamed(key: ContainerKey) -> Self {
+        Self(format!("unnamed-{:x}", key.0).into())
     }
 }
 
@@ -50,53 +50,25 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// What the kernel side calls a container.
-///
-/// Its unified cgroup's id when that is neither the root's nor the shim's own; else its first
-/// process's mount namespace inode with [`KEY_MNT_NS`] set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerKey(pub u64);
-
-impl ContainerKey {
-    /// The key of a process, by the rule above. `by_process`: never by cgroup.
-    pub fn of(cgroup_id: Option<u64>, shim_cgroup_id: Option<u64>, mnt_ns: u32, by_process: bool) -> Self {
-        match cgroup_id {
-            Some(id) if !by_process && id != CGROUP_ROOT && Some(id) != shim_cgroup_id => Self(id),
-            _ => Self(u64::from(mnt_ns) | KEY_MNT_NS),
-        }
-    }
-
-    /// The mount namespace that it names, if it names one.
-    pub fn mnt_ns(self) -> Option<u32> {
-        (self.0 & KEY_MNT_NS != 0).then_some(self.0 as u32)
-    }
-}
-
-impl fmt::Display for ContainerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mnt_ns() {
-            Some(inode) => write!(f, "mnt:{inode}"),
-            None => write!(f, "cgroup:{}", self.0),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn keys() {
-        #[track_caller]
-        fn check(cgroup: Option<u64>, shim: Option<u64>, by_process: bool, expect: &str) {
-            assert_eq!(ContainerKey::of(cgroup, shim, 4_026_531_841, by_process).to_string(), expect);
+    fn ids() {
+        let hex = "0123456789abcdef".repeat(4);
+        for good in [&hex, "c1", "my_redis.2-a", "A"] {
+            assert_eq!(good.parse::<ContainerId>().expect("an id").as_str(), good);
         }
-        check(Some(63), Some(1), false, "cgroup:63");
-        check(Some(63), None, false, "cgroup:63");
-        check(Some(63), Some(1), true, "mnt:4026531841");
-        check(Some(1), Some(1), false, "mnt:4026531841");
-        check(Some(1), Some(5), false, "mnt:4026531841");
-        check(Some(5), Some(5), false, "mnt:4026531841");
-        check(None, Some(5), false, "mnt:4026531841");
+        let long = "a".repeat(ID_MAX + 1);
+        for bad in ["", ".", "..", "../x", "a/b", "-a", "a b", "é", "a\0", &long] {
+            assert!(bad.parse::<ContainerId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_unnamed_have_ids_too() {
+        let id = ContainerId::unnamed(ContainerKey(255));
+        assert_eq!((id.as_str(), id.as_str().parse()), ("unnamed-ff", Ok(id.clone())));
     }
 }

@@ -17,10 +17,7 @@ mod living;
 
 pub use counts::Counts;
 
-use crate::{
-    container::{ContainerInfo, wire_time},
-    record::Record,
-};
+use crate::{container::ContainerInfo, record::Record};
 use batch::{Pending, id_of, newest, put, weight_of_birth, weight_of_calls, whose};
 use jiff::Timestamp;
 use living::Living;
@@ -28,7 +25,7 @@ use std::{
     collections::{HashSet, VecDeque},
     mem,
 };
-use surprisal_proto::v1;
+use surprisal_proto::{time, v1};
 
 /// Bytes a batch is closed at.
 pub const BATCH_BYTES: usize = 64 << 10;
@@ -145,7 +142,7 @@ impl Queue {
         let id = container.id.to_string();
         self.living.ends(&id);
         let bytes = size_of::<v1::Death>() + id.len();
-        self.open.batch.deaths.push(v1::Death { container_id: id, ended_at: Some(wire_time(at)) });
+        self.open.batch.deaths.push(v1::Death { container_id: id, ended_at: Some(time::to_wire(at)) });
         bytes
     }
 
@@ -159,7 +156,7 @@ impl Queue {
         let mut batch = mem::take(&mut self.open);
         self.last_sequence += 1;
         batch.batch.sequence = self.last_sequence;
-        batch.batch.closed_at = Some(wire_time(now));
+        batch.batch.closed_at = Some(time::to_wire(now));
         self.closed.push_back(batch);
         while self.bytes > self.capacity && self.closed.len() > 1 {
             self.drop_oldest();
@@ -223,7 +220,7 @@ impl Queue {
         // Names first, whatever the scorer knows: the first batch carries them. An empty queue gets one for it.
         if self.closed.is_empty() && !self.living.is_empty() && self.open.is_empty() {
             self.last_sequence += 1;
-            let batch = v1::Batch { sequence: self.last_sequence, closed_at: Some(wire_time(now)), ..v1::Batch::default() };
+            let batch = v1::Batch { sequence: self.last_sequence, closed_at: Some(time::to_wire(now)), ..v1::Batch::default() };
             self.closed.push_back(Pending { batch, ..Pending::default() });
         }
         let first = self.closed.front_mut().unwrap_or(&mut self.open);

@@ -1,13 +1,13 @@
-//! The kernel: from classes to surprisals, in one text for all processors and both precisions.
+//! The kernel: from classes to surprisals, one source for all processors and both precisions.
 //!
 //! In: packed weights, a group of sequences, longest first. Out: an [`Answer`] for each. Never: a choice of processor.
 //!
-//! `kernel!` is that text; what differs between f32 and int8 (`float!`, `int8!`) is how states are kept and multiplied.
+//! `kernel!` is that source; f32 and int8 (`float!`, `int8!`) differ in how states are stored and multiplied.
 //! A macro, not a trait: the compiler only puts vector instructions into functions that are marked for them, and a trait's
 //! functions cannot be.
 #![allow(clippy::wildcard_imports, reason = "a vector unit's whole vocabulary, under the names that all of them share")]
 
-/// The text. `$rows` sequences make a block; with four gates each they fill the vector unit's registers.
+/// The source. `$rows` sequences make a block; with four gates each they fill the vector unit's registers.
 macro_rules! kernel {
     ($packed:ty, $rows:literal, $(#[$attr:meta])*) => {
         use crate::sequence::{Answer, Ask, Place, Sequence, likeliest, most_surprising};
@@ -29,7 +29,7 @@ macro_rules! kernel {
             scale(fma(mul(p, r), r, add(r, splat(1.0))), n)
         }
 
-        /// −ln of each row's target's probability, from its logits; and, for who asks, the normaliser.
+        /// ln of the sum of e to the logits: −ln probability of a class is this minus its logit.
         $(#[$attr])*
         #[inline]
         fn normaliser(logits: &[[f32; LANES]]) -> f32 {
@@ -151,7 +151,7 @@ macro_rules! exact_units {
     };
 }
 
-/// The same with σ looked up in pieces: where states have 8 bits, more would be for nothing.
+/// The same with σ from a piecewise table: with 8-bit states, more precision would be lost anyway.
 macro_rules! quick_units {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*

@@ -1,6 +1,6 @@
 //! Which kernel computes: chosen at run time by what the processor has.
 //!
-//! In: weights, a wish. Out: packed weights and their kernel. Never: a kernel whose instructions are missing.
+//! In: weights, a kernel asked for. Out: packed weights and their kernel. Never: a kernel whose instructions are missing.
 
 use crate::{
     fused,

@@ -1,17 +1,18 @@
-//! The scorer's language model at speed: an LSTM over classes of calls, fused into one kernel for the vector unit.
+//! The scorer's language model at inference speed: an LSTM over classes of calls, fused into one kernel for the vector unit.
 //!
-//! In: trained weights ([`Weights`]), sequences of classes. Out: the surprisal of each class after those before it, and at
-//! the most surprising places what was likelier. Never: learns, reads a file, knows what a class stands for.
+//! In: trained weights ([`Weights`]), sequences of classes. Out: the surprisal of each class given those before it and, at
+//! the most surprising places, the likeliest classes. Never: learns, reads a file, knows what a class stands for.
 //!
-//! In data-flow order: [`weights`] checks what training made; `packed` folds and lays it out, once; `fused` computes, in one
-//! text for all processors; [`simd`] says what a vector unit is; [`model`] puts sequences side by side; [`kernel`] chooses.
+//! In data-flow order: [`weights`] checks what training made; `packed` folds and lays it out, once; [`sequence`] is what is
+//! asked and answered; `fused` is the kernel, written once for all processors; [`simd`] is the vector unit's vocabulary;
+//! [`kernel`] chooses by processor; [`model`] batches sequences.
 //!
-//! How it is fast (after the prototype that the project's design names):
-//! - Embedding times input weights plus both biases is one row of 4 × hidden for each class: a table, no multiplication.
-//! - The four gates of the same units lie side by side, so that a tile of the recurrent product is at once all that the
-//!   units' new state needs: nothing of it is written to memory.
-//! - Sequences lie side by side: a weight that is loaded serves all rows of a tile.
-//! - Int8: hidden states are 8 bits, weights 8 bits with one scale for each output; sums are exact in 32 bits.
+//! Why it is fast:
+//! - Embedding × input weights + both biases is one row of 4 × hidden per class: a table look-up, no multiplication.
+//! - The four gates of the same units lie side by side: one tile of the recurrent product is all that the units' new state
+//!   needs, so no intermediate result is written to memory.
+//! - Sequences are computed side by side: a weight that is loaded serves all rows of a tile.
+//! - Int8: hidden states and weights have 8 bits, weights with one scale per output; sums are exact in 32 bits.
 //!
 //! **Invariant:** what a kernel answers for a sequence does not depend on the sequences beside it.
 

@@ -1,7 +1,7 @@
 //! A model that is ready to judge.
 //!
 //! In: weights and a kernel, once; then sequences of any lengths, in any order. Out: answers, in the order of the
-//! sequences. Never: an answer that depends on the company.
+//! sequences. Never: an answer that depends on the other sequences of a batch.
 
 use crate::{
     kernel::{Kernel, Ready},
@@ -9,7 +9,7 @@ use crate::{
     weights::{Weights, WeightsError},
 };
 
-/// Sequences that are computed side by side: enough to fill blocks, few enough that their states stay in the nearest caches.
+/// Sequences computed side by side: enough to fill blocks, few enough that their states stay in the nearest caches.
 const GROUP: usize = 24;
 
 /// A model.
@@ -41,7 +41,7 @@ impl Model {
     /// Judges sequences; one answer for each, in order. A class that the model does not have is taken for class 0.
     pub fn judge(&self, sequences: &[Sequence<'_>], ask: &Ask) -> Vec<Answer> {
         let known = |classes: &[u16]| classes.iter().all(|c| usize::from(*c) < self.classes);
-        // Classes come from this model's vocabulary; what breaks that must not read beside a table.
+        // Classes come from this model's vocabulary; others must not index outside a table.
         let tamed: Vec<Option<(Vec<u16>, Vec<u16>)>> = sequences
             .iter()
             .map(|s| {

@@ -30,7 +30,7 @@ impl Sequence<'_> {
 /// What is asked beside the surprisals.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ask {
-    /// A class that stands for many things, and what each target of it costs more, nats: ln of how many they are.
+    /// A class that stands for many calls, and the nats added to each target of it: ln of how many they are.
     pub shared: (u16, f32),
     /// At this many of the most surprising targets of each sequence, say what was expected; 0: nowhere.
     pub places: usize,

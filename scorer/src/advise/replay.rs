@@ -18,7 +18,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use surprisal_proto::recording::{Calls, Container, Line, ReadError, Reader};
+use surprisal_proto::recording::{Calls, Line, ReadError, Reader};
 use surprisal_proto::v1;
 
 /// How often the registry is given the time, as in serving.
@@ -116,8 +116,8 @@ impl Replay {
         let mut batch = v1::Batch::default();
         match line {
             Line::Container(c) => {
-                self.spans.entry(c.id.clone()).or_insert_with(|| (c.workload.clone(), None));
-                batch.births.push(v1::Birth { container: Some(birth(c)) });
+                self.spans.entry(c.id.clone()).or_insert_with(|| (c.names.workload.clone(), None));
+                batch.births.push(v1::Birth { container: Some(c.into()) });
             }
             Line::Calls(calls) => {
                 let at = calls.at.as_nanosecond();
@@ -158,11 +158,6 @@ impl Replay {
 
 fn now(mono: Duration) -> Now {
     Now { mono, wall: Timestamp::UNIX_EPOCH }
-}
-
-fn birth(c: Container) -> v1::Container {
-    let kind = if c.sandbox { v1::container::Kind::Sandbox } else { v1::container::Kind::Container };
-    v1::Container { id: c.id, node: c.node, workload: c.workload, kind: kind as i32, ..v1::Container::default() }
 }
 
 fn run(calls: Calls) -> v1::Calls {

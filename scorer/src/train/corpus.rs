@@ -80,20 +80,20 @@ impl Corpus {
     fn line(&mut self, line: Line) {
         match line {
             Line::Container(c) => {
-                let workload = self.workloads.entry(c.workload.clone()).or_default();
+                let workload = self.workloads.entry(c.names.workload.clone()).or_default();
                 let known = self.containers.entry(c.id).or_insert_with(|| {
                     workload.containers += 1;
                     Known {
-                        workload: c.workload,
+                        workload: c.names.workload,
                         number: workload.containers - 1,
-                        sandbox: c.sandbox,
+                        sandbox: c.names.kind.is_sandbox(),
                         threads: HashMap::new(),
                         span: None,
                     }
                 });
-                known.sandbox = c.sandbox;
+                known.sandbox = c.names.kind.is_sandbox();
                 if workload.image.is_empty() {
-                    workload.image = c.image;
+                    workload.image = c.names.image;
                 }
             }
             Line::Calls(calls) => self.calls(&calls),

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{env, fs::File, io::BufReader, path::Path, process::ExitCode, time::Duration};
 use surprisal_proto::{
-    recording::{Calls, Container, Line, Reader},
+    recording::{Calls, Line, Reader},
     token, v1,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -113,7 +113,7 @@ fn at(line: &Line) -> Option<i64> {
 fn add(batch: &mut v1::Batch, line: Line, shift: i64) -> Result<()> {
     let when = at(&line).unwrap_or_default() + shift;
     match line {
-        Line::Container(container) => batch.births.push(v1::Birth { container: Some(birth(container)) }),
+        Line::Container(container) => batch.births.push(v1::Birth { container: Some(container.into()) }),
         Line::Calls(calls) => batch.calls.push(run(calls, when)?),
         Line::Account(account) => {
             batch.accounts.retain(|a| a.container_id != account.container);
@@ -133,23 +133,6 @@ fn add(batch: &mut v1::Batch, line: Line, shift: i64) -> Result<()> {
         Line::Header(_) | Line::End(_) => {}
     }
     Ok(())
-}
-
-fn birth(c: Container) -> v1::Container {
-    let kind = if c.sandbox { v1::container::Kind::Sandbox } else { v1::container::Kind::Unspecified };
-    v1::Container {
-        id: c.id,
-        node: c.node,
-        namespace: c.namespace,
-        pod: c.pod,
-        pod_uid: c.pod_uid,
-        name: c.name,
-        image: c.image,
-        runtime_namespace: c.runtime_namespace,
-        workload: c.workload,
-        kind: kind as i32,
-        ..Default::default()
-    }
 }
 
 fn run(calls: Calls, when: i64) -> Result<v1::Calls> {

@@ -55,7 +55,7 @@ impl Recorded {
         let mut threads: BTreeMap<(String, u32, u32), (String, Vec<Token>)> = BTreeMap::new();
         for line in reader {
             match line.with_context(|| format!("reading {}", path.display()))? {
-                Line::Container(container) if workload.is_empty() => workload = container.workload,
+                Line::Container(container) if workload.is_empty() => workload = container.names.workload,
                 Line::Calls(calls) => {
                     let thread = threads.entry((calls.container, calls.pid, calls.tid)).or_default();
                     if calls.gap == 0 && calls.seq == thread.1.len() as u64 {

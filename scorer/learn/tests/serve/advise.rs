@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use surprisal_proto::recording::{Calls, Container, Header, Line, Writer};
 use surprisal_proto::token::Token;
+use surprisal_proto::{
+    container::{Container, Names},
+    recording::{Calls, Header, Line, Writer},
+};
 use surprisal_scorer::advise::replay::Replay;
 use surprisal_scorer::containers::job::Job;
 use surprisal_scorer::detect::detector::Finding;
@@ -25,7 +28,12 @@ fn record(path: &Path) {
     let file = std::fs::File::create(path).expect("creates");
     let header = Header::new("node-1", Some("mixed"), Timestamp::UNIX_EPOCH);
     let mut out = Writer::new(std::io::BufWriter::new(file), &header).expect("writes");
-    let about = Container { id: "a".into(), node: "node-1".into(), workload: WORKLOAD.into(), ..Container::default() };
+    let about = Container {
+        id: "a".into(),
+        node: "node-1".into(),
+        names: Names { workload: WORKLOAD.into(), ..Names::default() },
+        ..Container::default()
+    };
     out.write(&Line::Container(about)).expect("writes");
     let mut write = |ms: i64, tid: u32, seq: u64, calls: Vec<Token>, last: bool| {
         let run = Calls {

@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::path::Path;
 use surprisal_proto::names;
-use surprisal_proto::recording::{Calls, Container, Header, Line, Writer};
 use surprisal_proto::token::Token;
+use surprisal_proto::{
+    container::{Container, Names},
+    recording::{Calls, Header, Line, Writer},
+};
 
 /// The workload of everything here.
 pub(crate) const WORKLOAD: &str = "shop/cache/redis";
@@ -67,8 +70,7 @@ pub(crate) fn record(path: &Path, label: Option<&str>, calls: usize) {
         let about = Container {
             id: container.repeat(64),
             node: "node-1".into(),
-            workload: WORKLOAD.into(),
-            image: "redis:7".into(),
+            names: Names { workload: WORKLOAD.into(), image: "redis:7".into(), ..Names::default() },
             ..Container::default()
         };
         out.write(&Line::Container(about)).expect("writes");

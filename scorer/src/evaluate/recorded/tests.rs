@@ -1,10 +1,17 @@
 use super::*;
 use crate::evaluate::load::{Reading, load};
-use surprisal_proto::recording::{Calls, Container, Header, Line, Writer};
 use surprisal_proto::token::Token;
+use surprisal_proto::{
+    container::{Container, Names},
+    recording::{Calls, Header, Line, Writer},
+};
 
 fn container(id: &str, workload: &str) -> Line {
-    Line::Container(Container { id: id.into(), workload: workload.into(), ..Container::default() })
+    Line::Container(Container {
+        id: id.into(),
+        names: Names { workload: workload.into(), ..Names::default() },
+        ..Container::default()
+    })
 }
 
 /// Ten calls of a thread that begins and ends then: one window.

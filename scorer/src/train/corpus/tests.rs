@@ -2,8 +2,11 @@
 
 use super::*;
 use jiff::Timestamp;
-use surprisal_proto::recording::{Container, Writer};
 use surprisal_proto::token::Token;
+use surprisal_proto::{
+    container::{Container, Kind, Names},
+    recording::Writer,
+};
 
 fn recording(label: Option<&str>, lines: &[Line]) -> Vec<u8> {
     let mut w = Writer::new(Vec::new(), &Header::new("n", label, Timestamp::UNIX_EPOCH)).expect("memory");
@@ -14,7 +17,9 @@ fn recording(label: Option<&str>, lines: &[Line]) -> Vec<u8> {
 }
 
 fn container(id: &str, workload: &str, sandbox: bool) -> Line {
-    Line::Container(Container { id: id.into(), workload: workload.into(), image: "i".into(), sandbox, ..Container::default() })
+    let kind = if sandbox { Kind::Sandbox } else { Kind::Container };
+    let names = Names { workload: workload.into(), image: "i".into(), kind, ..Names::default() };
+    Line::Container(Container { id: id.into(), names, ..Container::default() })
 }
 
 fn calls(container: &str, tid: u32, ms: i64, seq: u64, n: usize, last: bool) -> Line {

@@ -1,0 +1,81 @@
+//! One container: how far its naming is, its threads, its balance.
+//!
+//! In: a sighting, its state and counters as they change. Out: its balance, and the account of it that sinks get. Pure.
+
+use super::{counts::Balance, waiting::Waiting};
+use crate::{container::ContainerInfo, identity::Sighting, record::Record, sequence::Sequencer};
+use jiff::Timestamp;
+use std::sync::Arc;
+use surprisal_agent_ebpf::abi::ContainerState;
+
+/// How far its naming is.
+pub(super) enum State {
+    /// Asked for; its runs wait.
+    Naming(Waiting),
+    /// Known and wanted.
+    Named(Arc<ContainerInfo>),
+    /// Known, and not selected.
+    Unwanted,
+}
+
+/// A container.
+pub(super) struct Entry {
+    pub(super) state: State,
+    pub(super) who: Sighting,
+    pub(super) threads: Sequencer,
+    /// The kernel's latest counters.
+    pub(super) kernel: ContainerState,
+    /// The balance that was told last.
+    sent: Balance,
+    /// When the kernel last gave a sign of it.
+    pub(super) seen_ns: u64,
+    pub(super) ended: Option<Timestamp>,
+}
+
+impl Entry {
+    /// A container that has to be named.
+    pub(super) fn new(who: Sighting, now_ns: u64) -> Self {
+        Self {
+            state: State::Naming(Waiting::default()),
+            who,
+            threads: Sequencer::default(),
+            kernel: ContainerState::default(),
+            sent: Balance::default(),
+            seen_ns: now_ns,
+            ended: None,
+        }
+    }
+
+    /// Its balance as far as it was read from the kernel.
+    pub(super) fn delivered(&self) -> Balance {
+        Balance { issued: self.threads.delivered, delivered: self.threads.delivered, lost: 0 }
+    }
+
+    /// Its balance.
+    pub(super) fn balance(&self) -> Balance {
+        let delivered = self.threads.delivered;
+        // The kernel counts a call as issued when its chunk is submitted; a peek may have brought it before. After the
+        // end nothing is pending, so what was not delivered was lost, whatever the kernel's own count says.
+        let issued = self.kernel.issued.max(delivered + self.kernel.lost_calls);
+        let lost = if self.ended.is_some() { issued - delivered } else { self.kernel.lost_calls };
+        Balance { issued, delivered, lost }
+    }
+
+    /// Its balance as a record, when it changed or is the last. `None` too for a container that is not named.
+    pub(super) fn account(&mut self) -> Option<Record> {
+        let State::Named(container) = &self.state else { return None };
+        let now = self.balance();
+        if now == self.sent && self.ended.is_none() {
+            return None;
+        }
+        self.sent = now;
+        let Balance { issued, delivered, lost } = now;
+        Some(Record::Account {
+            container: Arc::clone(container),
+            issued,
+            delivered,
+            lost_ring: lost,
+            threads_untracked: self.kernel.threads_untracked,
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Who a container is: the one list of what is known of it.
+//!
+//! In: what the agent found out, a line of a recording, or the wire's message. Out: any other of these. Pure.
+//! Never: guesses a name (that is the agent's `container::workload`).
+//!
+//! A recording's `container` line is [`Container`] as serde writes it. The wire has [`v1::Container`]; the conversions below
+//! name every field, so a field that is added to one side and forgotten on the other does not compile.
+//!
+//! **Absence**: an empty string, [`Kind::Unknown`] and `None` mean "not known", never "known to be empty". A plain container
+//! has no Kubernetes names, so its [`Names::namespace`], [`Names::pod`], [`Names::pod_uid`] and [`Names::name`] stay empty.
+
+use crate::{time, v1};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One container on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The runtime's container id, usually 64 hexadecimal digits. Never empty.
+    pub id: String,
+    /// Name of the node that runs it. Never empty.
+    pub node: String,
+    /// What it is called.
+    #[serde(flatten)]
+    pub names: Names,
+    /// When its first process was executed. `None`: it ran before the agent did. A recording does not keep it.
+    #[serde(skip)]
+    pub started_at: Option<Timestamp>,
+}
+
+/// What a container is called, and what it is. All but the workload comes from its runtime's bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Names {
+    /// Kubernetes namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Pod name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// Pod UID.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod_uid: String,
+    /// Container name inside the pod.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Image reference, as the runtime was given it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The runtime's own namespace: "k8s.io", "default", "moby".
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub runtime_namespace: String,
+    /// What shares a profile, "namespace/owner/container". Never empty once the container is named.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub workload: String,
+    /// Kind; a recording only says whether it is a sandbox.
+    #[serde(rename = "sandbox", with = "sandbox", skip_serializing_if = "Kind::is_not_sandbox")]
+    pub kind: Kind,
+}
+
+/// What kind of thing the runtime runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Not known: the bundle could not be read (yet).
+    #[default]
+    Unknown,
+    /// An ordinary container.
+    Container,
+    /// A pod sandbox ("pause"): it only holds namespaces.
+    Sandbox,
+}
+
+impl Kind {
+    /// Whether it is a pod sandbox, which nobody scores.
+    pub fn is_sandbox(self) -> bool {
+        self == Self::Sandbox
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_not_sandbox(&self) -> bool {
+        !self.is_sandbox()
+    }
+}
+
+/// `"sandbox": true`, or nothing.
+mod sandbox {
+    use super::Kind;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(kind: &Kind, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bool(kind.is_sandbox())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Kind, D::Error> {
+        Ok(if bool::deserialize(d)? { Kind::Sandbox } else { Kind::Unknown })
+    }
+}
+
+impl From<Container> for v1::Container {
+    fn from(container: Container) -> Self {
+        let Container { id, node, names, started_at } = container;
+        let Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind } = names;
+        Self {
+            id,
+            node,
+            namespace,
+            pod,
+            pod_uid,
+            name,
+            image,
+            runtime_namespace,
+            workload,
+            kind: v1::container::Kind::from(kind).into(),
+            started_at: started_at.map(time::to_wire),
+        }
+    }
+}
+
+impl From<Kind> for v1::container::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Unknown => Self::Unspecified,
+            Kind::Container => Self::Container,
+            Kind::Sandbox => Self::Sandbox,
+        }
+    }
+}
+
+impl From<v1::container::Kind> for Kind {
+    fn from(kind: v1::container::Kind) -> Self {
+        match kind {
+            v1::container::Kind::Unspecified => Self::Unknown,
+            v1::container::Kind::Container => Self::Container,
+            v1::container::Kind::Sandbox => Self::Sandbox,
+        }
+    }
+}
+
+/// What a message must say of a container and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadContainer {
+    /// No id.
+    #[error("a container has no id")]
+    NoId,
+    /// No node.
+    #[error("a container has no node")]
+    NoNode,
+    /// A start that is no time.
+    #[error("a container's start is out of range")]
+    StartedAt,
+}
+
+/// A kind of a later version reads as [`Kind::Unknown`].
+impl TryFrom<v1::Container> for Container {
+    type Error = BadContainer;
+
+    fn try_from(message: v1::Container) -> Result<Self, BadContainer> {
+        let kind = message.kind().into();
+        let v1::Container {
+            id,
+            node,
+            namespace,
+            pod,
+            pod_uid,
+            name,
+            image,
+            runtime_namespace,
+            workload,
+            kind: _as_above,
+            started_at,
+        } = message;
+        if id.is_empty() {
+            return Err(BadContainer::NoId);
+        }
+        if node.is_empty() {
+            return Err(BadContainer::NoNode);
+        }
+        let started_at = started_at.map(|at| time::from_wire(at).ok_or(BadContainer::StartedAt)).transpose()?;
+        let names = Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind };
+        Ok(Self { id, node, names, started_at })
+    }
+}
+
+#[cfg(test)]
+mod tests;

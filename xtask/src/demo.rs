@@ -6,6 +6,7 @@
 //!
 //! Where the kernel or the user's rights do not allow eBPF, the same scorer gets a recording that this project made.
 
+mod picture;
 mod replay;
 mod scores;
 mod screen;
@@ -18,7 +19,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use scores::{Score, Watch};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
@@ -37,7 +38,10 @@ pub(crate) struct Args {
     replay: bool,
     /// Keep the recording of the normal load and of the attack in this directory
     #[arg(long, value_name = "DIR")]
-    keep: Option<std::path::PathBuf>,
+    keep: Option<PathBuf>,
+    /// Write a picture of what was shown, an SVG, into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Seconds of normal load to learn from
     #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(5..=600))]
     learn: u32,
@@ -54,14 +58,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     screen::title("Surprisal demo: learn a container's normal life, then attack it");
     let why = if args.replay { Some("--replay".to_owned()) } else { prepare(&interrupt)? };
     match why {
-        None => live(args, &interrupt),
+        None => live(args, &interrupt)?,
         Some(why) => {
-            screen::title("No eBPF here: replaying a recording through the same scorer");
-            screen::say(&why);
+            if !args.replay {
+                screen::title("No eBPF here: replaying a recording through the same scorer");
+                screen::say(&why);
+            }
             prepare_replay(&interrupt)?;
-            replay::run(&interrupt)
+            replay::run(&interrupt)?;
         }
     }
+    args.svg.as_deref().map_or(Ok(()), |path| picture::write(path, &screen::shown()))
 }
 
 /// Installs and builds; says why eBPF is not possible, if it is not.

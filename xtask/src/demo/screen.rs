@@ -1,10 +1,12 @@
 //! What the demo shows: plain lines, coloured on a terminal.
 //!
-//! In: scores and texts. Out: stdout. Never: takes over the terminal; the output can be piped into a file.
+//! In: scores and texts. Out: stdout, and the same lines in colour for a picture of it. Never: takes over the
+//! terminal; the output can be piped into a file, without colours.
 
 use super::scores::Score;
 use std::{
     io::{IsTerminal as _, Write as _},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,27 +21,40 @@ const SURPRISES: usize = 3;
 /// Width of a score's bar, characters.
 const BAR: usize = 30;
 
+/// What has been shown, in colour. The attacker's lines come from another thread.
+static SHOWN: Mutex<String> = Mutex::new(String::new());
+
 fn paint(text: &str, style: &str) -> String {
-    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        format!("\x1b[{style}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    format!("\x1b[{style}m{text}\x1b[0m")
+}
+
+/// Shows a line; its colours are dropped where stdout is no terminal or `NO_COLOR` is set.
+fn show(line: &str) {
+    anstream::println!("{line}");
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    shown.push_str(line);
+    shown.push('\n');
+}
+
+/// All lines shown so far, with their colours as ANSI escape codes.
+pub(super) fn shown() -> String {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// A new part.
 pub(super) fn title(text: &str) {
-    println!("\n{}", paint(text, BOLD));
+    show("");
+    show(&paint(text, BOLD));
 }
 
 /// A line.
 pub(super) fn say(text: &str) {
-    println!("   {text}");
+    show(&format!("   {text}"));
 }
 
 /// What the attacker types and sees.
 pub(super) fn attacker(text: &str) {
-    println!("   {} {}", paint("attacker |", YELLOW), paint(text, DIM));
+    show(&format!("   {} {}", paint("attacker |", YELLOW), paint(text, DIM)));
 }
 
 /// A line that is written over, on a terminal only.
@@ -60,36 +75,44 @@ pub(super) fn end_progress() {
 
 /// One line of a score.
 pub(super) fn score(score: Option<&Score>) {
-    let Some(score) = score else { return say("(no score yet)") };
-    let (Some(value), Some(threshold)) = (score.value, score.threshold) else {
-        return say(&format!("not scored: {}", score.unscored_reason));
-    };
-    let style = if score.is_anomalous() { RED } else { GREEN };
-    // Three thresholds fill the bar.
-    let text = format!("{} {value:6.2} nats a call, threshold {threshold:.2}", bar(value, 3.0 * threshold));
-    println!("   {}  {}", paint(&text, style), paint(&score.verdict, style));
+    show(&score_line(score));
 }
 
 /// Why the score is what it is.
 pub(super) fn evidence(score: &Score) {
+    for line in evidence_lines(score) {
+        show(&line);
+    }
+}
+
+pub(super) fn score_line(score: Option<&Score>) -> String {
+    let Some(score) = score else { return "   (no score yet)".to_owned() };
+    let (Some(value), Some(threshold)) = (score.value, score.threshold) else {
+        return format!("   not scored: {}", score.unscored_reason);
+    };
+    let style = if score.is_anomalous() { RED } else { GREEN };
+    // Three thresholds fill the bar.
+    let text = format!("{} {value:6.2} nats a call, threshold {threshold:.2}", bar(value, 3.0 * threshold));
+    format!("   {}  {}", paint(&text, style), paint(&score.verdict, style))
+}
+
+pub(super) fn evidence_lines(score: &Score) -> Vec<String> {
+    let mut lines = Vec::new();
     for window in score.evidence.iter().take(WINDOWS) {
         let head =
             format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.pid, window.tid, window.score);
-        println!("   {}", paint(&head, BOLD));
+        lines.push(format!("   {}", paint(&head, BOLD)));
         for surprise in window.surprises.iter().take(SURPRISES) {
             let never = if surprise.never_seen { ", never seen in training" } else { "" };
-            println!(
-                "     {} p = {:.1e}, {:.1} nats{never}",
-                paint(&surprise.call, RED),
-                surprise.probability,
-                surprise.surprisal
-            );
-            println!("       {} {}", paint("after   ", DIM), surprise.after.join(", "));
+            let call = paint(&surprise.call, RED);
+            lines.push(format!("     {call} p = {:.1e}, {:.1} nats{never}", surprise.probability, surprise.surprisal));
+            lines.push(format!("       {} {}", paint("after   ", DIM), surprise.after.join(", ")));
             let expected: Vec<_> =
                 surprise.expected.iter().map(|e| format!("{} ({:.0} %)", e.call, 100.0 * e.probability)).collect();
-            println!("       {} {}", paint("expected", DIM), expected.join(", "));
+            lines.push(format!("       {} {}", paint("expected", DIM), expected.join(", ")));
         }
     }
+    lines
 }
 
 fn bar(value: f64, full: f64) -> String {

@@ -21,7 +21,7 @@ pub mod thread;
 pub mod time;
 pub mod view;
 
-use crate::detect::score::Score;
+use crate::detect::score::{Score, Worth};
 use crate::detect::window::Window;
 use crate::flow::{self, Flow};
 use crate::ingest::wire::ContainerId;
@@ -259,8 +259,9 @@ impl Registry {
         if entry.peak.is_none_or(|(peak, _)| verdict.score > peak) {
             entry.peak = Some((verdict.score, now.wall));
         }
+        let worth = Worth { score: verdict.score, anomalous, kinds: verdict.evidence.kinds() };
         let shown = || Shown { thread: job.thread, process: Arc::clone(&job.process), at: now.wall, evidence: verdict.evidence };
-        entry.recent.add(now.mono, verdict.score, anomalous, shown);
+        entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);
     }
 

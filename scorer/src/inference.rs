@@ -10,7 +10,7 @@ use crate::containers::{Job, Verdicted};
 use crate::detect::model::memo::{self, Memo};
 use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
 use crate::detect::score;
-use crate::judge::verdict;
+use crate::judge::verdict::Evidence;
 use crate::metrics::Metrics;
 use crate::profile::Profile;
 use std::collections::{BTreeMap, HashMap};
@@ -158,7 +158,7 @@ impl Loaded {
         let one = |((job, encoded), judged): ((&Job, &Encoded), &Judged)| {
             let novelty = self.profile.novelty.nats(&job.window.calls);
             let score = score::window(&judged.nll, &job.window.calls, novelty);
-            let evidence = verdict::evidence(&job.window, encoded, judged, (score, novelty), vocabulary);
+            let evidence = Evidence::of(&job.window, encoded, judged, (score, novelty), vocabulary);
             Some(Verdicted { score, evidence, version: Arc::clone(&self.version) })
         };
         Ok(jobs.iter().zip(&all).zip(&judged).map(one).collect())

@@ -119,19 +119,23 @@ pub fn score(score: &v1::Score) -> String {
     row("windows", format!("{} scored, {} cut by gaps", score.windows, score.windows_gapped));
     row("calls", format!("{}, {:.2}% lost", score.calls, score.loss_ratio * 100.0));
     for evidence in &score.evidence {
-        let _ = write!(text, "\n{}", self::evidence(evidence));
+        // Where nothing is above the threshold, that need not be said of each.
+        let below = score.verdict() == v1::Verdict::Anomalous && score.threshold.is_some_and(|t| evidence.score < t);
+        let _ = write!(text, "\n{}", self::evidence(evidence, below));
     }
     text.trim_end().to_owned()
 }
 
-fn evidence(e: &v1::Evidence) -> String {
+/// `below`: other windows caused the alarm.
+fn evidence(e: &v1::Evidence, below: bool) -> String {
     let novelty = match e.novelty {
         nats if nats >= 0.001 => format!(" ({nats:.3} of it for calls that training never saw together)"),
         _ => String::new(),
     };
     let mut text = format!(
-        "{:.3} nats/call{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
+        "{:.3} nats/call{}{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
         e.score,
+        if below { ", below the threshold" } else { "" },
         novelty,
         clean(&e.process),
         e.tgid,
@@ -294,7 +298,11 @@ mod tests {
             surprises: vec![surprise, plain],
             ..v1::Evidence::default()
         };
-        let text = score(&v1::Score { evidence: vec![window], ..v1::Score::default() });
+        let all = |verdict: v1::Verdict| {
+            let evidence = vec![window.clone()];
+            score(&v1::Score { evidence, verdict: verdict.into(), threshold: Some(7.0), ..v1::Score::default() })
+        };
+        let text = all(v1::Verdict::Normal);
         let shown: Vec<_> = text.lines().skip_while(|l| !l.starts_with("6.250")).collect();
         assert_eq!(
             shown,
@@ -306,5 +314,8 @@ mod tests {
                 "    0.69 nats  read  (p = 5.0e-1)",
             ]
         );
+        // Not what caused the alarm.
+        let below = all(v1::Verdict::Anomalous);
+        assert!(below.contains("\n6.250 nats/call, below the threshold (1.500 of it"), "{below}");
     }
 }

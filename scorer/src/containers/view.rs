@@ -5,7 +5,7 @@
 use super::{Key, Node, Registry, entry::Entry};
 use crate::detect::score::{EVIDENCE, RECENT, Score};
 use crate::detect::vocab::hex;
-use crate::judge::verdict::{self, Verdict};
+use crate::judge::verdict::{Verdict, shown};
 use crate::profile::timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,8 +108,11 @@ impl Registry {
         let judge = entry.workload.as_ref().and_then(|w| self.judges.get(w.as_ref()));
         let verdict = entry.verdict(judge);
         let scored = !matches!(verdict, Verdict::Unscored(_));
-        let kept = if scored { entry.recent.kept().collect() } else { Vec::new() };
-        let top = verdict::different(kept, EVIDENCE, |shown| (Arc::clone(&shown.process), shown.thread));
+        let kept = || entry.recent.kept().collect();
+        let top = judge.filter(|_| scored).map_or_else(Vec::new, |judge| {
+            shown::choose(kept(), judge.threshold, EVIDENCE, |s| (s.evidence.kinds(), Arc::clone(&s.process), s.thread))
+        });
+        let highest = top.iter().max_by(|(a, _), (b, _)| a.nats().total_cmp(&b.nats()));
         let evidence = top.iter().map(|(_, shown)| v1::Evidence {
             tgid: shown.thread.tgid,
             tid: shown.thread.tid,
@@ -132,7 +135,7 @@ impl Registry {
             loss_ratio: entry.loss_ratio(),
             windows_gapped: entry.gapped,
             recent_seconds: RECENT.as_secs_f64(),
-            scored_at: top.first().map(|(_, shown)| timestamp(shown.at)),
+            scored_at: highest.map(|(_, shown)| timestamp(shown.at)),
             evidence: evidence.collect(),
             peak_score: entry.peak.map(|(s, _)| s.nats()),
             peak_at: entry.peak.map(|(_, at)| timestamp(at)),

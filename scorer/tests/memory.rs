@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use surprisal_proto::{token::Token, v1};
+use surprisal_proto::{names, token::Token, v1};
 use surprisal_scorer::containers::registry::{Now, Registry};
 use surprisal_scorer::containers::thread::THREAD_BYTES;
 use surprisal_scorer::containers::{entry::CONTAINER_BYTES, job::Job, limits::Limits};
@@ -18,6 +18,21 @@ const NODES: usize = 20;
 const CONTAINERS: usize = 150;
 const THREADS: usize = 60;
 const WORKLOAD: &str = "namespace/deployment/container";
+/// A call of each telling kind; the first six change a process.
+const TELLING: [&str; 11] = [
+    "execve",
+    "bpf:6",
+    "ptrace:17",
+    "setuid:1",
+    "mount",
+    "memfd_create:2",
+    "connect",
+    "dup2:2",
+    "openat:15",
+    "clone:1",
+    "kill:10",
+];
+const PLAIN: Token = Token(0);
 
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
@@ -36,15 +51,15 @@ impl Scene {
     }
 
     /// A batch of each container of each node; what it completes is judged at once, so that the queue stays empty, as strangely as
-    /// evidence can be. Says how many windows that were.
-    fn each(&mut self, nats: f64, make: impl Fn(String) -> v1::Batch) -> usize {
+    /// evidence can be, `call` most of all. Says how many windows that were.
+    fn each(&mut self, nats: f64, call: Token, make: impl Fn(String) -> v1::Batch) -> usize {
         let mut judged = 0;
         for node in 0..NODES {
             for n in 0..CONTAINERS {
                 self.take(node, make(format!("{n:064x}")));
                 for job in self.registry.hand_out(self.now) {
                     judged += 1;
-                    self.registry.judged(&job, Some(finding(&job, nats)), self.now);
+                    self.registry.judged(&job, Some(finding(&job, nats, call)), self.now);
                 }
             }
         }
@@ -52,10 +67,13 @@ impl Scene {
     }
 }
 
-fn finding(job: &Job, nats: f64) -> Finding {
+/// With `call` as the most surprising one.
+fn finding(job: &Job, nats: f64, call: Token) -> Finding {
     let surprise = |index| Surprise { index, nats, times: 1, never_seen: true, expected: vec![(Token(1), 0.1); 3] };
     let score = Score::new(nats);
-    let evidence = Evidence { window: job.window.clone(), score, novelty: 1.0, surprises: (0..5).map(surprise).collect() };
+    let mut window = job.window.clone();
+    window.calls[0] = call;
+    let evidence = Evidence { window, score, novelty: 1.0, surprises: (0..5).map(surprise).collect() };
     Finding { score, evidence, version: "v1".into() }
 }
 
@@ -86,7 +104,7 @@ fn containers_and_threads_take_no_more_than_is_said() {
     }
     let all = (NODES * CONTAINERS) as u64;
     let start = resident();
-    s.each(0.0, |id| {
+    s.each(0.0, PLAIN, |id| {
         let text = |n: usize| "x".repeat(n);
         let about = v1::Container {
             id,
@@ -105,13 +123,24 @@ fn containers_and_threads_take_no_more_than_is_said() {
     // Threads, each with a window that lacks one call, after a whole one whose last calls are its context.
     let threads =
         |id: String| v1::Batch { calls: (0..THREADS).map(|tid| calls(&id, tid, 0, 127)).collect(), ..v1::Batch::default() };
-    assert_eq!(s.each(9e3, threads), NODES * CONTAINERS * THREADS);
+    assert_eq!(s.each(9e3, PLAIN, threads), NODES * CONTAINERS * THREADS);
     let threaded = resident();
-    // Evidence: each second a score that is lower than that of the second before, so that all of it may still be needed.
+    // Evidence: of each kind a window, above the threshold and, where that counts, below; and each second a score that is lower than
+    // that of the second before, so that all of it may still be needed.
+    let mut first = 127;
+    let mut next = |s: &mut Scene, nats: f64, call: Token| {
+        let next = |id: String| v1::Batch { calls: vec![calls(&id, 0, first, 64)], ..v1::Batch::default() };
+        assert_eq!(s.each(nats, call, next), NODES * CONTAINERS);
+        first += 64;
+    };
+    for (nats, calls) in [(1.0, &TELLING[..]), (0.1, &TELLING[..6])] {
+        for call in calls {
+            next(&mut s, nats, names::parse(call).expect("a call"));
+        }
+    }
     for second in 1..=30 {
         s.now.mono += Duration::from_secs(1);
-        let next = |id: String| v1::Batch { calls: vec![calls(&id, 0, 127 + (second - 1) * 64, 64)], ..v1::Batch::default() };
-        assert_eq!(s.each(9e3 - second as f64, next), NODES * CONTAINERS);
+        next(&mut s, 9e3 - f64::from(second), PLAIN);
     }
     let full = resident();
     let threads = threaded.saturating_sub(born) / (all * THREADS as u64);

@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::{path::Path, time::Duration};
-use surprisal_e2e::{Containerd, Daemon, Recording, Run, Scorer, agent, images, scene::Scene, scorer, wait_for};
+use std::{collections::BTreeMap, path::Path, time::Duration};
+use surprisal_e2e::{
+    Containerd, Daemon, Recording, Run, Scorer, agent, images, scene::Scene, scorer, wait::try_wait_for, wait_for,
+};
 
 const SOON: Duration = Duration::from_secs(30);
 /// How long the server's load is learned.
@@ -121,20 +123,29 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     // A shell out of the server: the evidence names the planted `execve`, which the server never calls, and with what it
     // does, what was expected instead, and whose it was.
     let is_planted = |s: &Value| s["call"] == "execve" && s["never_seen"] == true && s["effect"] == "runs another program";
-    // The model is asked what it expected at the most surprising calls of a window, which need not be the most telling ones.
     let is_told = |s: &Value| s["expected"].as_array().is_some_and(|e| !e.is_empty());
     let is_the_shells = |window: &&Value| {
         let above = window["score"].as_f64() >= alarm["threshold"].as_f64();
         let calls = window["surprises"].as_array().map_or(&[][..], Vec::as_slice);
         above
             && window["pid"].as_u64() != Some(scene.server.pid().into())
-            && calls.iter().any(is_planted)
+            && calls.first().is_some_and(is_planted)
             && calls.iter().any(is_told)
     };
-    let evidence = wait_for("evidence that names the planted execve", SOON, || {
-        let now = score(&scorer, &id)?;
-        now["evidence"].as_array()?.iter().find(is_the_shells).cloned()
+    let (mut seen, mut last) = (BTreeMap::new(), Value::Null);
+    let evidence = try_wait_for(SOON, || {
+        last = score(&scorer, &id)?;
+        let windows = last["evidence"].as_array()?;
+        let key = |w: &Value| ["tid", "first_sequence"].map(|number| w[number].as_u64());
+        seen.extend(windows.iter().map(|w| (key(w), format!("{w:#}"))));
+        windows.first().filter(is_the_shells).cloned()
     });
+    let evidence = evidence.with_context(|| {
+        let windows = seen.into_values().collect::<Vec<_>>().join("\n");
+        format!(
+            "evidence that begins with the planted execve never came; all windows that were shown:\n{windows}\nlast: {last:#}"
+        )
+    })?;
     eprintln!("evidence: {evidence}");
     ensure!(evidence["tid"].as_u64() > Some(0) && evidence["process"].as_str().is_some_and(|p| !p.is_empty()), "{evidence:#}");
     wait_for("the end of the attack", SOON, || attack.is_over().then_some(()));

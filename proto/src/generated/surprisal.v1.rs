@@ -699,8 +699,9 @@ pub struct Score {
     /// When the window behind the score was completed. Absent: unscored.
     #[prost(message, optional, tag = "13")]
     pub scored_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// The most surprising windows of the recent past, most surprising first; at most 3. Among windows of about equal score,
-    /// different processes and threads are preferred. Empty: unscored.
+    /// Windows of the recent past, at most 3: the highest score, those with the most telling calls (never seen, and they change what
+    /// a process is or can do: Surprise.effect), then such as are of different processes and threads. The most telling first, then the
+    /// highest. A window may be shown for its calls although its own score is below the threshold. Empty: unscored.
     #[prost(message, repeated, tag = "14")]
     pub evidence: ::prost::alloc::vec::Vec<Evidence>,
     /// Highest score since the container was first seen, nats a call. Absent: never scored.
@@ -778,8 +779,7 @@ pub struct Surprise {
     /// The calls directly before it, oldest first; at most 8.
     #[prost(string, repeated, tag = "6")]
     pub after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// What the model expected instead, likeliest first; at most 3. Empty: the call itself was as likely as all others together, or it
-    /// is not among the window's 24 most surprising ones.
+    /// What the model expected instead, likeliest first; at most 3. Empty: the call itself was as likely as all others together.
     #[prost(message, repeated, tag = "7")]
     pub expected: ::prost::alloc::vec::Vec<Expected>,
     /// The call never occurred in the profile's training data.

@@ -58,7 +58,7 @@ pub struct Score {
     pub peak_at: Option<String>,
     /// The container has ended.
     pub ended: bool,
-    /// Most surprising first.
+    /// Windows: of about equally surprising calls what changes what a process is or can do first, then the highest score first.
     pub evidence: Vec<Evidence>,
     /// Network counters.
     pub network: Option<Network>,
@@ -77,6 +77,8 @@ pub struct Evidence {
     pub at: Option<String>,
     /// Nats a call.
     pub score: f64,
+    /// It did not cause the alarm by itself: its score is below the container's threshold.
+    pub below_threshold: bool,
     /// Nats of it that the window's set of calls counts for: they were not used together in training.
     pub novelty: f64,
     /// Calls in the window.
@@ -106,7 +108,7 @@ pub struct Surprise {
     pub effect: String,
     /// The calls before, oldest first.
     pub after: Vec<String>,
-    /// Likeliest first.
+    /// Likeliest first; empty: nothing was likelier than the call itself.
     pub expected: Vec<Expected>,
 }
 
@@ -234,20 +236,22 @@ impl From<&v1::Score> for Score {
             peak_score: s.peak_score,
             peak_at: time(s.peak_at.as_ref()),
             ended: s.ended,
-            evidence: s.evidence.iter().map(Evidence::from).collect(),
+            evidence: s.evidence.iter().map(|e| Evidence::new(e, s.threshold)).collect(),
             network: s.network.as_ref().map(Network::from),
         }
     }
 }
 
-impl From<&v1::Evidence> for Evidence {
-    fn from(e: &v1::Evidence) -> Self {
+impl Evidence {
+    /// Of a container with this threshold, nats a call.
+    fn new(e: &v1::Evidence, threshold: Option<f64>) -> Self {
         Self {
             pid: e.tgid,
             tid: e.tid,
             process: e.process.clone(),
             at: time(e.at.as_ref()),
             score: e.score,
+            below_threshold: threshold.is_some_and(|t| e.score < t),
             novelty: e.novelty,
             calls: e.calls,
             first_sequence: e.first_sequence,

@@ -119,19 +119,23 @@ pub fn score(score: &v1::Score) -> String {
     row("windows", format!("{} scored, {} cut by gaps", score.windows, score.windows_gapped));
     row("calls", format!("{}, {:.2}% lost", score.calls, score.loss_ratio * 100.0));
     for evidence in &score.evidence {
-        let _ = write!(text, "\n{}", self::evidence(evidence));
+        // Where nothing is above the threshold, that need not be said of each.
+        let below = score.verdict() == v1::Verdict::Anomalous && score.threshold.is_some_and(|t| evidence.score < t);
+        let _ = write!(text, "\n{}", self::evidence(evidence, below));
     }
     text.trim_end().to_owned()
 }
 
-fn evidence(e: &v1::Evidence) -> String {
+/// `below`: other windows caused the alarm.
+fn evidence(e: &v1::Evidence, below: bool) -> String {
     let novelty = match e.novelty {
         nats if nats >= 0.001 => format!(" ({nats:.3} of it for calls that training never saw together)"),
         _ => String::new(),
     };
     let mut text = format!(
-        "{:.3} nats/call{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
+        "{:.3} nats/call{}{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
         e.score,
+        if below { ", below the threshold" } else { "" },
         novelty,
         clean(&e.process),
         e.tgid,

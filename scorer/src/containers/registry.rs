@@ -11,6 +11,7 @@ use crate::containers::limits::Limits;
 use crate::containers::queue::{Queue, WINDOW_BYTES};
 use crate::containers::thread::THREAD_BYTES;
 use crate::detect::detector::Finding;
+use crate::detect::score::Worth;
 use crate::flow::{self, Flow};
 use crate::ingest::wire::ContainerId;
 use crate::judge::threshold::Judge;
@@ -164,8 +165,9 @@ impl Registry {
         if entry.peak.is_none_or(|(peak, _)| finding.score > peak) {
             entry.peak = Some((finding.score, now.wall));
         }
+        let worth = Worth { score: finding.score, anomalous, kinds: finding.evidence.kinds() };
         let shown = || Shown { thread: job.thread, process: Arc::clone(&job.process), at: now.wall, evidence: finding.evidence };
-        entry.recent.add(now.mono, finding.score, anomalous, shown);
+        entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);
     }
 

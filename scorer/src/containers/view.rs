@@ -7,7 +7,7 @@ use crate::containers::job::Key;
 use crate::containers::registry::{Node, Registry};
 use crate::detect::score::{EVIDENCE, RECENT, Score};
 use crate::detect::vocab::hex;
-use crate::judge::verdict::{self, Verdict};
+use crate::judge::verdict::{Verdict, shown};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -110,8 +110,11 @@ impl Registry {
         let judge = entry.workload.as_ref().and_then(|w| self.judges.get(w.as_ref()));
         let verdict = entry.verdict(judge);
         let scored = !matches!(verdict, Verdict::Unscored(_));
-        let kept = if scored { entry.recent.kept().collect() } else { Vec::new() };
-        let top = verdict::different(kept, EVIDENCE, |shown| (Arc::clone(&shown.process), shown.thread));
+        let kept = || entry.recent.kept().collect();
+        let top = judge.filter(|_| scored).map_or_else(Vec::new, |judge| {
+            shown::choose(kept(), judge.threshold, EVIDENCE, |s| (s.evidence.kinds(), Arc::clone(&s.process), s.thread))
+        });
+        let highest = top.iter().max_by(|(a, _), (b, _)| a.nats().total_cmp(&b.nats()));
         let evidence = top.iter().map(|(_, shown)| v1::Evidence {
             tgid: shown.thread.tgid,
             tid: shown.thread.tid,
@@ -134,7 +137,7 @@ impl Registry {
             loss_ratio: entry.loss_ratio(),
             windows_gapped: entry.gapped,
             recent_seconds: RECENT.as_secs_f64(),
-            scored_at: top.first().map(|(_, shown)| SystemTime::from(shown.at).into()),
+            scored_at: highest.map(|(_, shown)| SystemTime::from(shown.at).into()),
             evidence: evidence.collect(),
             peak_score: entry.peak.map(|(s, _)| s.nats()),
             peak_at: entry.peak.map(|(_, at)| SystemTime::from(at).into()),

@@ -3,6 +3,7 @@
 //! In: nats a call, what a window's set of calls counts for. Out: [`Score`]s. Never: a threshold, a clock (times come as values).
 
 use crate::detect::window::SHORTEST;
+use crate::judge::verdict::telling::Kinds;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use surprisal_proto::token::Token;
@@ -13,8 +14,10 @@ pub const RECENT: Duration = Duration::from_secs(30);
 const TURN: usize = 3;
 /// Windows shown as evidence, and kept of one second.
 pub const EVIDENCE: usize = 3;
-/// Windows kept of one container: more than [`RECENT`] has seconds, so that the highest is always there.
-pub const KEPT: usize = 32;
+/// Windows kept of one container for their score: more than [`RECENT`] has seconds, so that the highest is always there.
+const HIGHEST: usize = 32;
+/// Windows kept of one container: besides those, one of each kind of telling calls that is above the threshold, and one below.
+pub const KEPT: usize = HIGHEST + Kinds::ALL.len() + Kinds::PROCESS.len();
 
 /// A window's mean surprisal and the novelty of its set of calls, in nats a call: 0 or above, higher is stranger, never NaN.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -59,11 +62,13 @@ fn weights(calls: &[Token]) -> Vec<f64> {
 }
 
 /// The recent past of one container: the highest score of each of the last seconds, and the windows behind what is or may become
-/// the score.
+/// the score, or tell most. Which windows of the last [`RECENT`] are kept:
+/// 1. Of each second the [`EVIDENCE`] highest; one that is not anomalous goes once [`EVIDENCE`] windows that came with it or later
+///    are as high: it will never be among the highest again. Of more than 32, those go first that are beaten most often.
+/// 2. Whatever the score: of each kind of telling calls the latest anomalous window that shows it, and of the kinds that change a
+///    process ([`Kinds::PROCESS`]) the latest of the others too.
 ///
-/// **Invariant:** at most [`KEPT`] windows, and one score for each second. Of one second the [`EVIDENCE`] highest are kept; one of
-/// which `lasting` is false goes once [`EVIDENCE`] windows that came with it or later are as high: it will never be among the
-/// highest again.
+/// **Invariant:** at most [`KEPT`] windows, and one score for each second.
 #[derive(Clone, Debug)]
 pub struct Recent<E> {
     /// (second, its highest score), oldest first.
@@ -72,14 +77,45 @@ pub struct Recent<E> {
     kept: Vec<Kept<E>>,
 }
 
+/// What of a window decides how long it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Worth {
+    /// Its score.
+    pub score: Score,
+    /// It is above the threshold.
+    pub anomalous: bool,
+    /// Kinds of telling calls that it shows.
+    pub kinds: Kinds,
+}
+
+impl From<Score> for Worth {
+    /// Of one that is not anomalous and shows nothing telling.
+    fn from(score: Score) -> Self {
+        Self { score, anomalous: false, kinds: Kinds::default() }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Kept<E> {
     second: u64,
-    score: Score,
+    worth: Worth,
+    /// Windows of its second that are higher, or were there and as high.
+    higher: u32,
     /// Windows of its second or later that are as high.
     beaten: u32,
-    lasting: bool,
     evidence: E,
+}
+
+impl<E> Kept<E> {
+    /// By the second rule: it is the latest with some kind.
+    fn tells(&self) -> bool {
+        !self.worth.kinds.is_empty()
+    }
+
+    fn counts(&self) -> bool {
+        let high = |times: u32| (times as usize) < EVIDENCE;
+        self.tells() || (high(self.higher) && (self.worth.anomalous || high(self.beaten)))
+    }
 }
 
 impl<E> Default for Recent<E> {
@@ -89,10 +125,11 @@ impl<E> Default for Recent<E> {
 }
 
 impl<E> Recent<E> {
-    /// Adds a window that was scored at `now` (time since any fixed point). `lasting`: it is worth keeping although later ones are
-    /// as high.
-    pub fn add(&mut self, now: Duration, score: Score, lasting: bool, evidence: impl FnOnce() -> E) {
-        let mut second = now.as_secs();
+    /// Adds a window that was scored at `now` (time since any fixed point).
+    pub fn add(&mut self, now: Duration, worth: Worth, evidence: impl FnOnce() -> E) {
+        let Worth { score, anomalous, kinds } = worth;
+        let kinds = if anomalous { kinds } else { kinds.both(Kinds::PROCESS) };
+        let (worth, mut second) = (Worth { kinds, ..worth }, now.as_secs());
         match self.seconds.back_mut() {
             // A clock that goes back a little does not make a second of its own.
             Some((last, highest)) if *last >= second => {
@@ -102,33 +139,34 @@ impl<E> Recent<E> {
             _ => self.seconds.push_back((second, score)),
         }
         self.expire(now);
-        let same = self.kept.iter().filter(|k| k.second == second);
-        if same.filter(|k| k.score >= score).count() >= EVIDENCE {
+        let of_second = |is: fn(&Score, &Score) -> bool| {
+            self.kept.iter().filter(|k| k.second == second && is(&k.worth.score, &score)).count() as u32
+        };
+        let (higher, beaten) = (of_second(Score::ge), of_second(Score::gt));
+        if higher as usize >= EVIDENCE && kinds.is_empty() {
             return;
         }
         for k in &mut self.kept {
-            k.beaten += u32::from(k.score <= score);
+            k.beaten += u32::from(k.worth.score <= score);
+            k.higher += u32::from(k.second == second && k.worth.score < score);
+            if anomalous || !k.worth.anomalous {
+                k.worth.kinds = k.worth.kinds.without(kinds);
+            }
         }
-        self.kept.retain(|k| k.lasting || (k.beaten as usize) < EVIDENCE);
-        let beaten = self.kept.iter().filter(|k| k.second == second && k.score > score).count() as u32;
-        self.kept.push(Kept { second, score, beaten, lasting, evidence: evidence() });
-        let of_second = || self.kept.iter().enumerate().filter(|(_, k)| k.second == second);
-        let lowest = |(_, a): &(usize, &Kept<E>), (_, b): &(usize, &Kept<E>)| a.score.nats().total_cmp(&b.score.nats());
-        let excess = if of_second().count() > EVIDENCE {
-            of_second().min_by(lowest).map(|(at, _)| at)
-        } else if self.kept.len() > KEPT {
-            let least = |k: &Kept<E>| (std::cmp::Reverse(k.beaten), k.score);
-            let order = |a: &Kept<E>, b: &Kept<E>| {
-                let ((x, s), (y, t)) = (least(a), least(b));
-                x.cmp(&y).then(s.nats().total_cmp(&t.nats()))
-            };
-            self.kept.iter().enumerate().min_by(|(_, a), (_, b)| order(a, b)).map(|(at, _)| at)
-        } else {
-            None
-        };
-        if let Some(at) = excess {
+        self.kept.retain(Kept::counts);
+        self.kept.push(Kept { second, worth, higher, beaten, evidence: evidence() });
+        while let Some(at) = self.excess() {
             self.kept.remove(at);
         }
+    }
+
+    /// The first to go of more than [`HIGHEST`] windows that are kept for their score.
+    fn excess(&self) -> Option<usize> {
+        let silent = || self.kept.iter().enumerate().filter(|(_, k)| !k.tells());
+        let last = |(_, a): &(usize, &Kept<E>), (_, b): &(usize, &Kept<E>)| {
+            b.beaten.cmp(&a.beaten).then(a.worth.score.nats().total_cmp(&b.worth.score.nats()))
+        };
+        if silent().count() > HIGHEST { silent().min_by(last).map(|(at, _)| at) } else { None }
     }
 
     /// Forgets what is older than [`RECENT`]; says whether there was anything.
@@ -151,7 +189,7 @@ impl<E> Recent<E> {
 
     /// All windows that are kept, oldest second first.
     pub fn kept(&self) -> impl Iterator<Item = (Score, &E)> {
-        self.kept.iter().map(|k| (k.score, &k.evidence))
+        self.kept.iter().map(|k| (k.worth.score, &k.evidence))
     }
 
     /// The container's score: the highest of the recent past.

@@ -10,7 +10,7 @@ use crate::detect::memo::{self, Memo};
 use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
 use crate::detect::score;
 use crate::detect::window::Window;
-use crate::judge::verdict;
+use crate::judge::verdict::Evidence;
 use crate::metrics::Metrics;
 use crate::profile::archive::Profile;
 use std::collections::HashMap;
@@ -76,7 +76,7 @@ impl Loaded {
         let one = |((window, encoded), judged): ((&&Window, &Encoded), &Judged)| {
             let novelty = self.profile.novelty.nats(&window.calls);
             let score = score::window(&judged.nll, &window.calls, novelty);
-            let evidence = verdict::evidence(window, encoded, judged, (score, novelty), vocabulary);
+            let evidence = Evidence::of(window, encoded, judged, (score, novelty), vocabulary);
             Finding { score, evidence, version: Arc::clone(&self.version) }
         };
         Ok(windows.iter().zip(&all).zip(&judged).map(one).collect())

@@ -90,7 +90,7 @@ mod tests {
                 recent.expire(Duration::from_secs(second));
                 look(&recent);
             }
-            recent.add(*at, *score, false, || ());
+            recent.add(*at, (*score).into(), || ());
             look(&recent);
         }
         alerts

@@ -71,7 +71,11 @@ fn evidence_is_read_from_left_to_right() {
         surprises: vec![surprise, plain],
         ..v1::Evidence::default()
     };
-    let text = score(&v1::Score { evidence: vec![window], ..v1::Score::default() });
+    let all = |verdict: v1::Verdict| {
+        let evidence = vec![window.clone()];
+        score(&v1::Score { evidence, verdict: verdict.into(), threshold: Some(7.0), ..v1::Score::default() })
+    };
+    let text = all(v1::Verdict::Normal);
     let shown: Vec<_> = text.lines().skip_while(|l| !l.starts_with("6.250")).collect();
     assert_eq!(
         shown,
@@ -83,4 +87,7 @@ fn evidence_is_read_from_left_to_right() {
             "    0.69 nats  read  (p = 5.0e-1)",
         ]
     );
+    // Not what caused the alarm.
+    let below = all(v1::Verdict::Anomalous);
+    assert!(below.contains("\n6.250 nats/call, below the threshold (1.500 of it"), "{below}");
 }

@@ -1,7 +1,7 @@
 //! Calls that change what a process is or can do. *Pure.*
 //!
-//! In: a token. Out: what the call does, in a few words, and how telling that is. Never: a score: this orders calls that
-//! the model finds about equally surprising, and says to a reader why one of them matters.
+//! In: a token. Out: what the call does, in a few words, and how telling that is; sets of such [`Kinds`]. Never: a score: this
+//! orders calls that the model finds about equally surprising, and tells a reader why one of them matters.
 //!
 //! The order is that of what an intrusion gains by the call, greatest first: another program in the process's place,
 //! code in the kernel, power over other processes, another identity, another view of the system, code that is in no
@@ -72,6 +72,55 @@ pub fn effect(token: Token) -> &'static str {
     TABLE.get(rank(token)).map_or("", |(_, words)| words)
 }
 
+/// Kinds of telling calls: a set of the table's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u16);
+
+impl Kinds {
+    /// All of them, [`PLAIN`] in number.
+    pub const ALL: Self = Self((1 << PLAIN) - 1);
+    /// The rows above the network: what changes what a process is or may do.
+    pub const PROCESS: Self = Self((1 << NETWORK) - 1);
+
+    /// The kind of a call; empty where it is in no row.
+    pub fn of(token: Token) -> Self {
+        Self(1 << rank(token)).both(Self::ALL)
+    }
+
+    /// In either.
+    #[must_use]
+    pub const fn either(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// In both.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// In this and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// How many.
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// None.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Rank of the most telling one; [`PLAIN`] if there is none.
+    pub fn first(self) -> usize {
+        (self.0.trailing_zeros() as usize).min(PLAIN)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +185,19 @@ mod tests {
         ];
         let ranks: Vec<_> = order.iter().map(|call| rank_of(call)).collect();
         assert_eq!(ranks, (0..order.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn kinds_are_sets_of_ranks() {
+        let kinds = |calls: &[&str]| {
+            calls.iter().fold(Kinds::default(), |all, call| all.either(Kinds::of(names::parse(call).expect("a call"))))
+        };
+        let some = kinds(&["connect", "setuid:1", "read", "setgid:1", "kill:10"]);
+        assert_eq!((some.len(), some.first()), (3, rank_of("setuid:1")));
+        assert_eq!(some.both(Kinds::PROCESS), kinds(&["setuid:2"]));
+        assert_eq!(some.without(kinds(&["setuid:1"])).first(), rank_of("connect"));
+        assert_eq!((kinds(&["read"]).is_empty(), kinds(&["read"]).first()), (true, PLAIN));
+        assert_eq!((Kinds::ALL.len(), Kinds::PROCESS.len()), (PLAIN, 6));
     }
 
     #[test]

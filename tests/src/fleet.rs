@@ -12,7 +12,10 @@
 //! container ids are the nodes' own), and one thread sends them all.
 
 pub mod measure;
+mod plan;
 pub mod script;
+
+pub use plan::{BUSY, BUSY_OF, PERIOD, Plan};
 
 use anyhow::{Context as _, Result, ensure};
 use script::{Script, Send};
@@ -28,33 +31,10 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use v1::{ingest_client::IngestClient, stream_request::Message, stream_response};
 
-/// A container's stretch of calls begins once in this time.
-pub const PERIOD: Duration = Duration::from_secs(4);
-/// One container in so many is busy.
-pub const BUSY_OF: usize = 30;
-/// How many times the calls of another container a busy one makes.
-pub const BUSY: usize = 10;
 /// Batches on their way at once, as an agent has it.
 const IN_FLIGHT: usize = 64;
 /// Connections that are opened in one second: all at once is another test.
 const CONNECTS: u64 = 400;
-
-/// What is played.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Nodes.
-    pub agents: usize,
-    /// Containers on each.
-    pub containers: usize,
-    /// Calls a second of a container, on average, at 1x.
-    pub rate: f64,
-    /// Multiples of `rate`, one after the other.
-    pub steps: Vec<u32>,
-    /// How long a step is.
-    pub step: Duration,
-    /// How often an agent sends what there is.
-    pub flush: Duration,
-}
 
 /// What was done in one step, by all agents.
 #[derive(Debug, Default)]

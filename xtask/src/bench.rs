@@ -11,7 +11,7 @@ mod tracefs;
 use crate::{
     build_ebpf,
     setup::{self, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -125,7 +125,7 @@ fn memory(json: Option<&Path>, count: u32) -> Result<()> {
     }
     let select = format!("namespace={}", containerd.namespace());
     let file = containerd.scratch().path().join("calls.jsonl");
-    let mut command = std::process::Command::new(crate::target().join("release/surprisal-agent"));
+    let mut command = std::process::Command::new(workspace::target().join("release/surprisal-agent"));
     command.args(["run", "--select", &select, "--jsonl"]).arg(&file);
     let mut agent = Daemon::start(containerd.scratch(), "agent", &mut command)?;
     thread::sleep(SETTLE);

@@ -5,7 +5,7 @@
 
 use crate::{
     setup::{self, BpfToolchain, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::{Context as _, Result};
 use object::{
@@ -51,7 +51,7 @@ pub(crate) fn build() -> Result<()> {
 fn make(quiet: bool) -> Result<()> {
     setup::ensure(&[Part::Bpf])?;
     let toolchain = BpfToolchain::find()?;
-    let out = super::root().join("target/bpf");
+    let out = workspace::root().join("target/bpf");
     for (name, binary, features) in VARIANTS {
         compile(&toolchain, &out, binary, features)?;
         let object = out.join(name);
@@ -97,7 +97,8 @@ fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
     };
     let library = toolchain.library.canonicalize().context("resolving the library's source")?;
     // No path of this machine in BTF or DWARF.
-    let remapped = [(super::root(), "/surprisal"), (&cargo_home, "/cargo"), (&toolchain.library, "/rust"), (&library, "/rust")];
+    let remapped =
+        [(workspace::root(), "/surprisal"), (&cargo_home, "/cargo"), (&toolchain.library, "/rust"), (&library, "/rust")];
     flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
     Ok(flags)
 }

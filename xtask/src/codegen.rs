@@ -2,6 +2,7 @@
 //!
 //! protox compiles the .proto files in Rust, so nobody needs `protoc`.
 
+use crate::workspace;
 use anyhow::{Context as _, Result, bail};
 use prost::Message as _;
 use std::{fs, path::Path};
@@ -22,9 +23,9 @@ pub(crate) fn check() -> Result<()> {
 const FILES: [&str; 5] = ["common.proto", "ingest.proto", "scores.proto", "profiles.proto", "status.proto"];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let proto = super::root().join("proto");
+    let proto = workspace::root().join("proto");
     let out = proto.join("src/generated");
-    let fresh = super::root().join("target/codegen");
+    let fresh = workspace::root().join("target/codegen");
     fs::create_dir_all(&fresh)?;
     generate(&proto.join("proto"), &fresh)?;
     for name in ["surprisal.v1.rs", "surprisal.v1.bin"] {

@@ -7,25 +7,23 @@
 //! Where the kernel or the user's rights do not allow eBPF, the same scorer gets a recording that this project made.
 
 mod picture;
+mod play;
 mod replay;
 mod scores;
 mod screen;
 
 use crate::{
     build_ebpf,
+    interrupt::Interrupt,
     setup::{self, Part},
-    shell::{self, Exit},
+    shell,
 };
 use anyhow::{Context as _, Result, bail};
-use scores::{Score, Watch};
+use play::{PATIENCE, conclude, show};
+use scores::Watch;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
     time::{Duration, Instant},
 };
 use surprisal_e2e::{Scorer, agent, scene::Scene, scorer, scratch};
@@ -49,9 +47,6 @@ pub(crate) struct Args {
 
 /// How long normal load is scored before the attack.
 const NORMAL: Duration = Duration::from_secs(12);
-/// How long the verdict may take before the demo says that it failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let interrupt = Interrupt::catch()?;
     scratch::end_leftovers();
@@ -176,65 +171,4 @@ fn keep(dir: &Path, normal: &Path, live: &Path) -> Result<()> {
         std::fs::copy(from, &to).with_context(|| format!("copying to {}", to.display()))?;
     }
     Ok(())
-}
-
-/// Shows a line a second for `time` or until `done`; the last score.
-fn show(interrupt: &Interrupt, watch: &Watch, time: Duration, mut done: impl FnMut() -> bool) -> Result<Option<Score>> {
-    let begin = Instant::now();
-    let mut shown = 0;
-    while begin.elapsed() < time && !done() {
-        interrupt.sleep(Duration::from_millis(100))?;
-        watch.check()?;
-        if begin.elapsed().as_secs() >= shown {
-            shown = begin.elapsed().as_secs() + 1;
-            screen::score(watch.latest().as_ref());
-        }
-    }
-    Ok(watch.latest())
-}
-
-/// The evidence, and whether the demo showed what it promised.
-fn conclude(before: Option<&Score>, after: Option<&Score>, turned: Option<Duration>, since: &str) -> Result<()> {
-    screen::title("Why");
-    match after {
-        Some(score) => screen::evidence(score),
-        None => screen::say("no score has come"),
-    }
-    let quiet = before.is_some_and(Score::is_normal);
-    match (quiet, turned) {
-        (true, Some(after)) => {
-            screen::say(&format!("The verdict turned {:.1} s {since}. What the demo started is ended.", after.as_secs_f64()));
-            Ok(())
-        }
-        (false, _) => Err(Exit::new(1, "the demo failed: normal load was not scored as normal before the attack").into()),
-        (true, None) => Err(Exit::new(1, "the demo failed: the attack did not turn the verdict").into()),
-    }
-}
-
-/// Ctrl-C and SIGTERM: the demo ends early, and cleans up.
-#[derive(Clone)]
-struct Interrupt {
-    flag: Arc<AtomicBool>,
-}
-
-impl Interrupt {
-    fn catch() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
-        }
-        Ok(Self { flag })
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.flag.load(Ordering::Relaxed) {
-            return Err(Exit::new(130, "interrupted; everything that the demo started is ended").into());
-        }
-        Ok(())
-    }
-
-    fn sleep(&self, time: Duration) -> Result<()> {
-        thread::sleep(time);
-        self.check()
-    }
 }

@@ -6,13 +6,9 @@
 mod adfa_ld;
 mod attacks;
 mod mariadb;
+mod scorer;
 
-use crate::{
-    setup::{self, Part},
-    shell,
-};
 use anyhow::Result;
-use std::path::PathBuf;
 
 /// Options.
 #[derive(clap::Args)]
@@ -37,12 +33,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Attacks(args) => attacks::run(args),
         What::Mariadb(args) => mariadb::run(args),
     }
-}
-
-/// The scorer, built to train: figures do not wait for a debug build.
-fn scorer() -> Result<PathBuf> {
-    setup::ensure(&[Part::Libtorch])?;
-    let build = ["build", "--release", "--locked", "--package", "surprisal-scorer", "--package", "surprisal-learn"];
-    shell::run(shell::cargo().args(build))?;
-    Ok(crate::target().join("release/surprisal-scorer"))
 }

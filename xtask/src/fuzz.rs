@@ -10,7 +10,7 @@
 
 use crate::{
     setup::{self, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -74,26 +74,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// All targets for a moment: a step of `xtask test`.
+/// All targets for a moment, built already: a step of `xtask test`.
 pub(crate) fn briefly(seconds: u32) -> Result<()> {
-    // Not one of the workspace's packages.
-    shell::run(shell::cargo().args(["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"]))?;
     run(&Args { targets: Vec::new(), seconds, json: None })
+}
+
+/// The targets are formatted; they are not among the workspace's packages.
+pub(crate) fn check_format() -> Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"]))
 }
 
 /// Names, from the crate's own manifest.
 fn targets() -> Result<Vec<String>> {
-    let path = super::root().join("tests/fuzz/Cargo.toml");
+    let path = workspace::root().join("tests/fuzz/Cargo.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let names = text.split("[[bin]]").skip(1).filter_map(|bin| bin.split('"').nth(1));
     Ok(names.map(str::to_owned).collect())
 }
 
 fn directory() -> PathBuf {
-    super::target().join("fuzz")
+    workspace::target().join("fuzz")
 }
 
-fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     let mut cargo = shell::cargo();
     for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(name);
@@ -133,7 +136,7 @@ impl Outcome {
 fn fuzz(target: &str, seconds: u32) -> Result<Outcome> {
     let corpus = directory().join("corpus").join(target);
     let artifacts = directory().join("artifacts").join(target);
-    let seeds = super::root().join("tests/fuzz/seeds").join(target);
+    let seeds = workspace::root().join("tests/fuzz/seeds").join(target);
     for dir in [&corpus, &artifacts] {
         fs::create_dir_all(dir)?;
     }
@@ -192,7 +195,7 @@ mod tests {
         let targets = targets().expect("the manifest is there");
         assert!(targets.len() >= 8, "{targets:?}");
         for target in targets {
-            let seeds = super::super::root().join("tests/fuzz/seeds").join(&target);
+            let seeds = workspace::root().join("tests/fuzz/seeds").join(&target);
             assert!(fs::read_dir(&seeds).is_ok_and(|mut dir| dir.next().is_some()), "{} is empty", seeds.display());
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! A Containerfile builds in a clean place and is what to publish from; this packs what is built already, in seconds.
 
-use crate::{build_ebpf, setup, setup::Part, shell};
+use crate::{build_ebpf, setup, setup::Part, shell, workspace};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     collections::BTreeMap,
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         shell::run(&mut cargo)?;
     }
-    let target = crate::root().join("target");
+    let target = workspace::root().join("target");
     let programs = target.join(if args.release { "release" } else { "debug" });
     let output = args.output.clone().unwrap_or_else(|| target.join("images"));
     fs::create_dir_all(&output).with_context(|| format!("creating {}", output.display()))?;
@@ -66,19 +66,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The debug programs that are built already: a step of `xtask test`, so that no end-to-end test waits for it.
+pub(crate) fn pack_debug() -> Result<()> {
+    run(&Args { release: false, no_build: true, output: None })
+}
+
 /// Packs `programs`, unless `archive` holds just that. Says whether it had to.
 fn make(name: &str, programs: &[PathBuf], containerfile: &str, archive: &Path) -> Result<bool> {
     for program in programs {
         ensure!(program.is_file(), "{} is not there; without --no-build it is built", program.display());
     }
-    let containerfile = crate::root().join(format!("deploy/images/{containerfile}.Containerfile"));
+    let containerfile = workspace::root().join(format!("deploy/images/{containerfile}.Containerfile"));
     // By name: programs share most of them.
     let mut all = BTreeMap::new();
     for program in programs {
         all.extend(libraries(program)?);
     }
     let libraries: Vec<(String, PathBuf)> = all.into_iter().collect();
-    let licences = files(&crate::root().join(".licenses"))?;
+    let licences = files(&workspace::root().join(".licenses"))?;
 
     let mut inputs = [programs, std::slice::from_ref(&containerfile)].concat();
     inputs.extend(libraries.iter().map(|(_, path)| path.clone()).chain(licences.iter().cloned()));
@@ -263,7 +268,7 @@ mod tests {
     fn shipped_containerfiles_start_their_programs() {
         for (names, containerfile) in IMAGES {
             let name = names[0];
-            let path = crate::root().join(format!("deploy/images/{containerfile}.Containerfile"));
+            let path = workspace::root().join(format!("deploy/images/{containerfile}.Containerfile"));
             let start = Start::parse(&fs::read_to_string(path).expect("it is shipped")).expect("it has an entry point");
             assert_eq!(start.entrypoint, [format!("/usr/local/bin/{name}")]);
         }

@@ -8,13 +8,16 @@ mod demo;
 mod experiment;
 mod fuzz;
 mod image;
+mod imports;
 mod interrupt;
+mod layout;
 mod setup;
 mod shell;
 mod soak;
 mod test;
 mod undo;
 mod vm;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -76,19 +79,5 @@ fn main() -> ExitCode {
             }
             error.downcast_ref::<shell::Exit>().map_or(ExitCode::FAILURE, |e| e.code.into())
         }
-    }
-}
-
-/// The repository's root.
-fn root() -> &'static std::path::Path {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent")
-}
-
-/// Where cargo builds.
-fn target() -> std::path::PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty()) {
-        // As cargo does: relative to where it is called.
-        Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
-        None => root().join("target"),
     }
 }

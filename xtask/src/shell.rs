@@ -3,6 +3,7 @@
 //! In: a command and what it is for. Out: success, or an error that names both. Never: a shell's quoting;
 //! arguments go as they are.
 
+use crate::workspace;
 use anyhow::{Context as _, Result, bail};
 use std::{
     env,
@@ -85,7 +86,7 @@ fn is_program(path: &Path) -> bool {
 /// what `cargo run` set for xtask would make build scripts run again.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(super::root());
+    cargo.current_dir(workspace::root());
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let set_by_run = text == "CARGO"

@@ -9,6 +9,7 @@
 mod chart;
 mod churn;
 mod sample;
+mod served;
 mod verdict;
 
 use crate::{
@@ -16,17 +17,18 @@ use crate::{
     interrupt::Interrupt,
     setup::{self, Part},
     shell::{self, Exit, NO_RIGHTS},
+    workspace,
 };
 use anyhow::{Context as _, Result, ensure};
 use churn::Churn;
 use sample::{Sample, Sampler};
+use served::{PATIENCE, Programs, Served};
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     time::{Duration, Instant},
 };
-use surprisal_e2e::{Containerd, Daemon, images, scorer::free_address};
+use surprisal_e2e::{Containerd, images};
 use verdict::Verdict;
 
 /// Options.
@@ -49,8 +51,6 @@ pub(crate) struct Args {
     debug: bool,
 }
 
-/// Daemons have this long to start, and to end.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// The kernel's tables have this long to be empty again after the last container.
 const QUIET: Duration = Duration::from_secs(30);
 /// How often progress is said.
@@ -89,15 +89,8 @@ pub(crate) fn check() -> Result<()> {
     run(&Args { minutes: 5, alive: 5, json: None, chart: None, debug: true })
 }
 
-/// Where the programs are.
-struct Programs {
-    agent: PathBuf,
-    scorer: PathBuf,
-    maps: PathBuf,
-}
-
 fn build(debug: bool) -> Result<Programs> {
-    let target = crate::target();
+    let target = workspace::target();
     let dir = if debug {
         target.join("debug")
     } else {
@@ -162,47 +155,4 @@ fn quiet(sampler: &mut Sampler, start: &Sample, containers: u64, interrupt: &Int
             return Ok(sample);
         }
     }
-}
-
-/// A daemon with its figures.
-struct Served {
-    daemon: Daemon,
-    admin: std::net::SocketAddr,
-    url: String,
-}
-
-impl Served {
-    /// Without profiles: what it keeps of containers and threads is the same, and the model's own bound is another bench's.
-    fn scorer(programs: &Programs, containerd: &Containerd) -> Result<Self> {
-        let (listen, admin) = (free_address()?, free_address()?);
-        let profiles = containerd.scratch().path().join("profiles");
-        fs::create_dir_all(&profiles)?;
-        let mut command = program(&programs.scorer);
-        command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--profiles"]).arg(&profiles);
-        let mut daemon = Daemon::start(containerd.scratch(), "scorer", command.env("OMP_WAIT_POLICY", "PASSIVE"))?;
-        let answers = |_: &str| crate::bench::overhead::states::scrape(admin).is_ok();
-        daemon.wait_until("it answers", PATIENCE, answers)?;
-        Ok(Self { daemon, admin, url: format!("http://{listen}") })
-    }
-
-    fn agent(programs: &Programs, containerd: &Containerd, scorer: &Self) -> Result<Self> {
-        let admin = free_address()?;
-        let select = format!("namespace={}", containerd.namespace());
-        let mut command = program(&programs.agent);
-        command.args(["run", "--select", &select, "--admin", &admin.to_string(), "--scorer", &scorer.url]);
-        let mut daemon = Daemon::start(containerd.scratch(), "agent", &mut command)?;
-        daemon.wait_for_log("capturing", PATIENCE)?;
-        daemon.wait_for_log("connected to the scorer", PATIENCE)?;
-        Ok(Self { daemon, admin, url: String::new() })
-    }
-}
-
-/// Without the user's own configuration.
-fn program(path: &Path) -> Command {
-    let mut command = Command::new(path);
-    for name in ["SURPRISAL_SCORER", "NODE_NAME", "RUST_LOG"] {
-        command.env_remove(name);
-    }
-    command.env("NO_COLOR", "1");
-    command
 }

@@ -7,7 +7,7 @@
 use crate::{
     build_ebpf,
     setup::{self, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -87,13 +87,13 @@ pub(crate) fn check_some() -> Result<()> {
 fn check(wanted: &[Series], json: Option<&Path>) -> Result<()> {
     let qemu = shell::find("qemu-system-x86_64").context("no qemu-system-x86_64; `cargo xtask setup vm` installs it")?;
     // Archive and consoles stay, for a look when something is wrong.
-    let archive = super::target().join("vm-initramfs");
-    let debug = super::target().join("debug");
+    let archive = workspace::target().join("vm-initramfs");
+    let debug = workspace::target().join("debug");
     initramfs::write(&archive, &debug.join("vm-init"), &debug.join("surprisal-agent"))?;
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for series in wanted {
         let started = Instant::now();
-        let log = super::target().join(format!("vm-{}.log", series.name()));
+        let log = workspace::target().join(format!("vm-{}.log", series.name()));
         let outcome = kernel(*series).and_then(|kernel| vm::boot(&qemu, &kernel, &archive, &log, LIMIT));
         let seconds = started.elapsed().as_secs_f64();
         match outcome {

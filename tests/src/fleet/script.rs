@@ -2,7 +2,7 @@
 //!
 //! In: a recording's threads, a [`Plan`]. Out: packed batches with their times. Never: a clock: times in them are from a fixed day.
 
-use super::{BUSY, BUSY_OF, PERIOD, Plan};
+use super::plan::{BUSY, BUSY_OF, PERIOD, Plan};
 use anyhow::{Context as _, Result, ensure};
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path, time::Duration};
 use surprisal_proto::{

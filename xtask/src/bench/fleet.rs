@@ -9,7 +9,7 @@
 use crate::{
     interrupt::Interrupt,
     setup::{self, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     unpack(args.recording.as_deref(), &recording)?;
     fs::create_dir_all(&profiles)?;
     let scorer = || {
-        let mut command = Command::new(crate::target().join("release/surprisal-scorer"));
+        let mut command = Command::new(workspace::target().join("release/surprisal-scorer"));
         command.env_remove("SURPRISAL_CONFIG").env("OMP_WAIT_POLICY", "PASSIVE").env("NO_COLOR", "1");
         command
     };
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     server
         .wait_until("it takes connections", SOON, |_| TcpStream::connect(listen).is_ok() && TcpStream::connect(admin).is_ok())?;
 
-    let mut fleet = Command::new(crate::target().join("release/fleet"));
+    let mut fleet = Command::new(workspace::target().join("release/fleet"));
     fleet.arg(&figures).arg(&recording).arg(format!("http://{listen}"));
     fleet.args([admin.to_string(), server.pid().to_string(), args.agents.to_string(), args.containers.to_string()]);
     fleet.args([args.rate.to_string(), args.seconds.to_string(), args.flush.to_string()]);
@@ -130,7 +130,7 @@ fn raise_descriptors(wanted: u64) -> Result<()> {
 }
 
 fn unpack(from: Option<&Path>, to: &Path) -> Result<()> {
-    let from = from.map_or_else(|| crate::root().join("tests/fixtures/demo/normal.jsonl.zst"), Path::to_owned);
+    let from = from.map_or_else(|| workspace::root().join("tests/fixtures/demo/normal.jsonl.zst"), Path::to_owned);
     let input = File::open(&from).with_context(|| format!("opening {}", from.display()))?;
     if from.extension() == Some(OsStr::new("zst")) {
         zstd::stream::copy_decode(input, File::create(to)?).with_context(|| format!("unpacking {}", from.display()))

@@ -18,6 +18,7 @@ use crate::{
     setup::{self, Part},
     shell::{self, Exit, NO_RIGHTS},
     undo::Undo,
+    workspace,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use audit::Audit;
@@ -169,7 +170,7 @@ fn build(no_build: bool) -> Result<Programs> {
         shell::run(shell::cargo().args(build))?;
         shell::run(shell::cargo().args(build).args(["--example", "attach", "--example", "sink"]))?;
     }
-    let release = crate::target().join("release");
+    let release = workspace::target().join("release");
     let find = |name: &str| -> Result<PathBuf> {
         let path = release.join(name);
         ensure!(path.is_file(), "there is no {}; leave out --no-build", path.display());
@@ -341,7 +342,7 @@ impl<'a> Bench<'a> {
         let to = server.read()?;
         let seen = watching.finish()?;
         let (per_s, server_us) = to.since(&from);
-        Ok((Slice { round, per_s, server_us, agent: None }, seen.0))
+        Ok((Slice { round, per_s, server_us, agent: None }, seen))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     setup::{self, Part},
-    shell,
+    shell, workspace,
 };
 use anyhow::Result;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     cargo.args(["bench", "--locked", "--package", "surprisal-learn", "--bench", "inference", "--"]);
     // The bench runs in its package's directory.
     let recordings = if args.recording.is_empty() {
-        vec![crate::root().join("tests/fixtures/demo/normal.jsonl.zst")]
+        vec![workspace::root().join("tests/fixtures/demo/normal.jsonl.zst")]
     } else {
         args.recording.iter().map(std::path::absolute).collect::<Result<_, _>>()?
     };

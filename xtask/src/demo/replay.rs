@@ -3,8 +3,12 @@
 //! In: tests/fixtures/demo/*.jsonl.zst, which are what `cargo xtask demo --keep DIR` kept, packed with zstd, the
 //! containerd's namespace renamed to "demo". Out: the same screen. Never: a score from anywhere but the scorer.
 
-use super::{Interrupt, PATIENCE, conclude, scores::Watch, screen, show};
-use crate::shell;
+use super::{
+    play::{PATIENCE, conclude, show},
+    scores::Watch,
+    screen,
+};
+use crate::{interrupt::Interrupt, shell, workspace};
 use anyhow::{Context as _, Result};
 use std::{
     fs,
@@ -23,7 +27,7 @@ pub(super) fn run(interrupt: &Interrupt) -> Result<()> {
     let replay = daemon::binary("replay", "SURPRISAL_REPLAY")?;
     for to in [&normal, &attack] {
         let name = to.file_name().context("a file has a name")?;
-        let from = crate::root().join("tests/fixtures/demo").join(name).with_extension("jsonl.zst");
+        let from = workspace::root().join("tests/fixtures/demo").join(name).with_extension("jsonl.zst");
         shell::run(Command::new(&replay).arg("unpack").arg(&from).arg(to))?;
     }
     screen::title("1  Train a language model on recorded normal calls of a redis server");

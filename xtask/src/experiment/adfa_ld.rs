@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for difference in read.differences() {
         eprintln!("experiment: this is not the ADFA-LD of the literature: {difference}");
     }
-    let scorer = super::scorer()?;
+    let scorer = super::scorer::build()?;
     let scratch = tempfile::Builder::new().prefix("surprisal-adfa-ld.").tempdir().context("making a temporary directory")?;
     let layout = scratch.path().join("adfa-ld");
     read.every(if args.quick { QUICK } else { 1 }).lay_out(&layout)?;

@@ -7,6 +7,7 @@
 //! Layout of `--keep DIR`: for each load a data set of `surprisal-scorer evaluate`:
 //! `DIR/100x20/{normal-train,normal-test,attack}/mariadb-N.jsonl.zst` and, beside the last, `mariadb-1.attacks.json`.
 
+mod load;
 mod record;
 mod table;
 
@@ -14,15 +15,16 @@ use crate::{
     build_ebpf,
     setup::{self, Part},
     shell::{self, Exit},
+    workspace,
 };
 use anyhow::{Context as _, Result, ensure};
+use load::{LOADS, Load};
 use record::Recorder;
 use serde_json::{Value, json};
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
-    str::FromStr,
     time::Instant,
 };
 use surprisal_e2e::{Containerd, scratch};
@@ -56,40 +58,10 @@ pub(crate) struct Args {
     no_build: bool,
 }
 
-/// Clients at once, and statements of each in a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Load {
-    clients: u32,
-    queries: u32,
-}
-
-/// Cosmos' loads.
-const LOADS: [Load; 3] =
-    [Load { clients: 100, queries: 20 }, Load { clients: 200, queries: 40 }, Load { clients: 500, queries: 60 }];
-
 /// Cores that the model may use: fixed, since another number adds in another order.
 const THREADS: &str = "2";
 /// `evaluate` ends so when a method failed and the others are reported.
 const METHOD_FAILED: i32 = 1;
-
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.clients, self.queries)
-    }
-}
-
-impl FromStr for Load {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split_once('x').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        match numbers {
-            // The server takes 590 connections, some of which are the application's.
-            Some((clients @ 1..=500, queries @ 1..=10_000)) => Ok(Self { clients, queries }),
-            _ => Err(format!("{text:?} is not CLIENTSxQUERIES with 1 to 500 clients and 1 to 10000 queries")),
-        }
-    }
-}
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
@@ -109,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.record_only {
         return Ok(());
     }
-    let scorer = if args.no_build { crate::target().join("release/surprisal-scorer") } else { super::scorer()? };
+    let scorer = if args.no_build { workspace::target().join("release/surprisal-scorer") } else { super::scorer::build()? };
     let reports =
         args.loads.iter().map(|load| evaluate(args, &scorer, &dir.join(load.to_string()))).collect::<Result<Vec<_>>>()?;
     let loads: Vec<_> = args.loads.iter().copied().zip(reports).collect();
@@ -138,7 +110,7 @@ fn record(args: &Args, dir: &Path) -> Result<()> {
         build_ebpf::build()?;
         shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "surprisal-agent"]))?;
     }
-    let agent = crate::target().join("release/surprisal-agent");
+    let agent = workspace::target().join("release/surprisal-agent");
     let recorder = Recorder::new(Containerd::start()?, agent)?;
     for load in &args.loads {
         recorder.record(*load, &dir.join(load.to_string())).with_context(|| format!("recording {load}"))?;

@@ -7,7 +7,11 @@
 //! - **debian**: rustc-web with rust-web-src, the stable compiler that Debian keeps current for browsers, and a
 //!   bpf-linker built against the libLLVM of that very rustc.
 
-use super::packages::{self, Need};
+use super::{
+    cache::cache,
+    packages::{self, Need},
+    tools,
+};
 use crate::shell;
 use anyhow::{Context as _, Result, bail};
 use std::{
@@ -108,7 +112,7 @@ impl Toolchain {
 }
 
 fn root() -> Result<PathBuf> {
-    Ok(super::cache()?.join("bpf"))
+    Ok(cache()?.join("bpf"))
 }
 
 pub(super) fn ensure() -> Result<()> {
@@ -164,7 +168,7 @@ fn ensure_debian() -> Result<()> {
     let features = format!("llvm-{major}");
     let options = ["--no-default-features", "--features", &features, "--force"];
     let env = [("LLVM_PREFIX", &*root.join("llvm"))];
-    super::cargo_install("bpf-linker", LINKER_VERSION, &root, &options, &env, "20 MB to download, 3 MB on disk, about 2 minutes")
+    tools::cargo_install("bpf-linker", LINKER_VERSION, &root, &options, &env, "20 MB to download, 3 MB on disk, about 2 minutes")
 }
 
 /// A linker whose libLLVM an upgrade has replaced is as good as none.

@@ -7,8 +7,12 @@
 //! `PyPI` carries the CUDA build only. The recipe keeps the CPU libraries of that wheel and gives them stand-ins for
 //! the two CUDA libraries that they name: every function is there and answers "no CUDA".
 
-use super::packages::{self, Need};
-use crate::shell;
+use super::{
+    cache::cache,
+    packages::{self, Need},
+    tools,
+};
+use crate::{shell, workspace};
 use anyhow::{Context as _, Result, bail};
 use std::{
     env,
@@ -49,12 +53,12 @@ fn source() -> Result<Source> {
     // cargo sets LIBTORCH from .cargo/config.toml for xtask too; only another value is the user's.
     match env::var_os("LIBTORCH").map(PathBuf::from) {
         Some(dir) if dir != link() => Ok(Source::Directory(dir)),
-        _ => Ok(Source::Cache(super::cache()?.join("libtorch"))),
+        _ => Ok(Source::Cache(cache()?.join("libtorch"))),
     }
 }
 
 fn link() -> PathBuf {
-    crate::root().join(".tools/libtorch")
+    workspace::root().join(".tools/libtorch")
 }
 
 /// One line: what is used.
@@ -93,7 +97,7 @@ fn place_link(dir: &Path) -> Result<()> {
     if link.symlink_metadata().is_ok() {
         fs::remove_file(&link).with_context(|| format!("{} is in the way", link.display()))?;
     }
-    fs::create_dir_all(crate::root().join(".tools"))?;
+    fs::create_dir_all(workspace::root().join(".tools"))?;
     symlink(dir, &link).with_context(|| format!("linking {}", link.display()))
 }
 
@@ -130,7 +134,7 @@ fn install(dir: &Path) -> Result<()> {
 fn download(work: &Path) -> Result<PathBuf> {
     let requirement = work.join("requirements.txt");
     fs::write(&requirement, format!("torch=={VERSION} --hash=sha256:{WHEEL_SHA256}\n"))?;
-    super::ensure_pip()?;
+    tools::ensure_pip()?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "-q", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--implementation", "cp"]);
     pip.args(["--python-version", "3.11", "--abi", "cp311", "--platform", "manylinux_2_28_x86_64", "--require-hashes"]);

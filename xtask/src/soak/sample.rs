@@ -3,7 +3,7 @@
 //! In: the two daemons. Out: a [`Sample`]. Never: asks the kernel for more than it must: the agent's maps are counted by a
 //! program of its own (agent/benches/maps.rs).
 
-use super::Served;
+use super::served::Served;
 use crate::bench::overhead::states::{scrape, sum};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

@@ -12,7 +12,6 @@
 //! calls by the slow path (90 ns each here), audit on or off, unless a rule says that tasks are not to be audited. So one
 //! such rule, `never,task`, stays where audit was off before; with it, tasks are as fast as they were.
 
-use super::peers::Seen;
 use crate::{
     setup,
     shell::{self, show},
@@ -196,12 +195,12 @@ impl Drop for Audit {
 }
 
 impl Auditing<'_> {
-    /// What it saw so far.
-    pub(super) fn seen(&self) -> Result<Seen> {
+    /// What it saw so far, for people.
+    pub(super) fn seen(&self) -> Result<String> {
         let bytes = self.audit.log_bytes().saturating_sub(self.log_from);
         let lost = self.audit.lost()?.saturating_sub(self.lost_from);
         ensure!(bytes > 0, "auditd wrote nothing");
-        Ok(Seen(format!("{:.0} MB of log, {lost} records lost", bytes as f64 / 1e6)))
+        Ok(format!("{:.0} MB of log, {lost} records lost", bytes as f64 / 1e6))
     }
 }
 

@@ -39,10 +39,6 @@ impl Peer {
     }
 }
 
-/// A sign that a peer saw something, for people.
-#[derive(Clone, Debug)]
-pub(super) struct Seen(pub(super) String);
-
 /// A peer at work.
 pub(super) enum Watching<'a> {
     Audit(Auditing<'a>),
@@ -98,8 +94,8 @@ impl Tracer {
         Ok(Self { peer, daemon, report })
     }
 
-    /// Ends it, and says what it saw.
-    fn finish(mut self) -> Result<Seen> {
+    /// Ends it, and says for people what it saw.
+    fn finish(mut self) -> Result<String> {
         self.daemon.signal(Signal::INT)?;
         self.daemon.wait(PATIENCE)?;
         // bpftrace would buffer a file of its own until its end.
@@ -108,13 +104,13 @@ impl Tracer {
         let calls = calls(self.peer, &text);
         let said = || format!("{} saw nothing; it wrote {text:?} and said {:?}", self.peer.name(), self.daemon.log());
         ensure!(calls > 0, "{}", said());
-        Ok(Seen(format!("{:.2} million calls", calls as f64 / 1e6)))
+        Ok(format!("{:.2} million calls", calls as f64 / 1e6))
     }
 }
 
 impl Watching<'_> {
-    /// Ends it, and says what it saw.
-    pub(super) fn finish(self) -> Result<Seen> {
+    /// Ends it, and says for people what it saw.
+    pub(super) fn finish(self) -> Result<String> {
         match self {
             Self::Audit(auditing) => auditing.seen(),
             Self::Tracer(tracer) => tracer.finish(),

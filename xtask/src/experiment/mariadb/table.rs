@@ -3,7 +3,7 @@
 //! In: what `surprisal-scorer evaluate` says of each load. Out: a table in Markdown beside Cosmos', and the figures that
 //! others look for in the report. Never: a figure that is in neither.
 
-use super::Load;
+use super::load::Load;
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, fmt::Write as _};

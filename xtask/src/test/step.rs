@@ -1,0 +1,238 @@
+//! The steps: what each checks, and what it waits for.
+//!
+//! In: the tree. Out: an [`Outcome`]. Never: decides when it runs; see [`super::schedule`].
+//!
+//! All steps build the same packages with the same features, so that nothing is compiled twice.
+
+use super::outcome::{Outcome, Tests, parse_junit, parse_result};
+use crate::{
+    build_ebpf, codegen, fuzz, image, imports, layout,
+    setup::{self, Part},
+    shell, soak, vm, workspace,
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+/// A step, in the order in which the summary lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Step {
+    Setup,
+    Codegen,
+    Fmt,
+    Layout,
+    Imports,
+    BuildEbpf,
+    Deny,
+    Advisories,
+    Build,
+    Images,
+    Unit,
+    Clippy,
+    Doctest,
+    Doc,
+    Soak,
+    E2e,
+    Kernels,
+    FuzzBuild,
+    Fuzz,
+}
+
+/// What only one step at a time has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The workspace's build directory.
+    Workspace,
+    /// The containers of this machine: an agent sees all of them.
+    Node,
+    /// What nobody waits for: it runs at the lowest priority, and gets the time that the others leave.
+    Idle,
+}
+
+impl Step {
+    pub(super) const ALL: &[Self] = &[
+        Self::Setup,
+        Self::Codegen,
+        Self::Fmt,
+        Self::Layout,
+        Self::Imports,
+        Self::BuildEbpf,
+        Self::Deny,
+        Self::Advisories,
+        Self::Build,
+        Self::Images,
+        Self::Unit,
+        Self::Clippy,
+        Self::Doctest,
+        Self::Doc,
+        Self::Soak,
+        Self::E2e,
+        Self::Kernels,
+        Self::FuzzBuild,
+        Self::Fuzz,
+    ];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Setup => "what this machine lacks is installed",
+            Self::Codegen => "generated code is what the .proto files say",
+            Self::Fmt => "the code is formatted",
+            Self::Layout => "the top level is the list",
+            Self::Imports => "no files import each other in a circle",
+            Self::BuildEbpf => "the eBPF object builds",
+            Self::Deny => "licences, bans and sources of dependencies",
+            Self::Advisories => "security advisories of dependencies",
+            Self::Build => "agent, scorer and all tests build",
+            Self::Images => "agent and scorer are packed as images",
+            Self::Unit => "unit and integration tests",
+            Self::Clippy => "no warnings",
+            Self::Doctest => "examples in the documentation",
+            Self::Doc => "the documentation builds without warnings",
+            Self::Soak => "containers come and go for five minutes, and nothing grows",
+            Self::E2e => "end-to-end tests with real containers",
+            Self::Kernels => "the agent on other kernels, in a virtual machine",
+            Self::FuzzBuild => "fuzz targets build",
+            Self::Fuzz => "what others write, made up by a fuzzer, for ten seconds each",
+        }
+    }
+
+    pub(super) fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map(|v| v.get_name().to_owned()).unwrap_or_default()
+    }
+
+    pub(super) fn lane(self) -> Lane {
+        match self {
+            Self::Soak | Self::E2e => Lane::Node,
+            Self::Kernels | Self::FuzzBuild | Self::Fuzz => Lane::Idle,
+            _ => Lane::Workspace,
+        }
+    }
+
+    /// Steps that have to be over first, if they run at all; how they ended does not matter.
+    pub(super) fn after(self) -> &'static [Self] {
+        match self {
+            Self::Setup => &[],
+            Self::Soak | Self::Kernels => &[Self::Build],
+            // One report of nextest at a time; and none waits for another's build.
+            Self::E2e => &[Self::Images, Self::Doc, Self::Soak],
+            Self::Fuzz => &[Self::FuzzBuild],
+            _ => &[Self::Setup],
+        }
+    }
+
+    pub(super) fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Setup => setup::ensure(&Part::ALL)?,
+            Self::Codegen => codegen::check()?,
+            Self::Fmt => {
+                shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+                fuzz::check_format()?;
+            }
+            Self::Layout => layout::check()?,
+            Self::Imports => imports::check()?,
+            Self::BuildEbpf => build_ebpf::build()?,
+            Self::Deny => deny(&["check", "licenses", "bans", "sources"])?,
+            Self::Advisories => return advisories(),
+            // Tests too: with them the binaries get the same features of their dependencies, and nothing is built twice.
+            Self::Build => cargo(&["build", "--all-targets"], &[])?,
+            Self::Images => image::pack_debug()?,
+            Self::Unit => return nextest("not package(surprisal-e2e)"),
+            Self::Clippy => cargo(&["clippy", "--all-targets"], &["--", "-D", "warnings"])?,
+            Self::Doctest => return doctest(),
+            Self::Doc => shell::run(build("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
+            Self::Soak => soak::check()?,
+            Self::E2e => return nextest("package(surprisal-e2e)"),
+            Self::Kernels => vm::check_some()?,
+            Self::FuzzBuild => fuzz::build()?,
+            Self::Fuzz => fuzz::briefly(10)?,
+        }
+        Ok(Outcome::Passed)
+    }
+}
+
+/// A cargo command over the whole workspace: always the same features.
+fn build(command: &str) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.args([command, "--workspace", "--locked"]);
+    // On busy cores libgomp's spinning makes training twenty times slower.
+    cargo.env("OMP_WAIT_POLICY", "PASSIVE");
+    cargo
+}
+
+fn cargo(command: &[&str], rest: &[&str]) -> Result<()> {
+    let (name, options) = command.split_first().context("no cargo command")?;
+    shell::run(build(name).args(options).args(rest))
+}
+
+/// Runs the tests that `filter` chooses and counts them from the report that nextest writes.
+fn nextest(filter: &str) -> Result<Outcome> {
+    let target = workspace::target();
+    let junit = target.join("nextest/default/junit.xml");
+    let skips = target.join("skipped-tests.txt");
+    for stale in [&junit, &skips] {
+        if stale.exists() {
+            fs::remove_file(stale).with_context(|| format!("removing {}", stale.display()))?;
+        }
+    }
+    let mut command = build("nextest");
+    // `cargo nextest run` takes cargo's options behind `run`.
+    let mut run = Command::new(setup::nextest()?);
+    run.current_dir(workspace::root()).args(["nextest", "run"]).args(command.get_args().skip(1)).args(["-E", filter]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => run.env(name, value),
+            None => run.env_remove(name),
+        };
+    }
+    command = run;
+    command.args(["--no-tests", "pass", "--no-fail-fast"]).env("SURPRISAL_SKIPPED_TESTS", &skips);
+    let status = shell::status(&mut command)?;
+    let Ok(text) = fs::read_to_string(&junit) else { bail!("the tests did not run: cargo nextest ended with {status}") };
+    let mut tests = parse_junit(&text).with_context(|| format!("reading {}", junit.display()))?;
+    tests.skipped = fs::read_to_string(&skips).map(|t| t.lines().map(str::to_owned).collect()).unwrap_or_default();
+    // Such a test ended early and well; it proved nothing.
+    tests.passed = tests.passed.saturating_sub(tests.skipped.len() as u64);
+    if !status.success() && tests.failed == 0 {
+        bail!("cargo nextest ended with {status}");
+    }
+    Ok(Outcome::Tests(tests))
+}
+
+fn doctest() -> Result<Outcome> {
+    let mut command = build("test");
+    command.args(["--doc", "--no-fail-fast"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {}", shell::show(&command)))?;
+    let mut tests = Tests::default();
+    for line in BufReader::new(child.stdout.take().context("no stdout")?).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some((passed, failed)) = parse_result(&line) {
+            tests.passed += passed;
+            tests.failed += failed;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && tests.failed == 0 {
+        bail!("{} ended with {status}", shell::show(&command));
+    }
+    Ok(Outcome::Tests(tests))
+}
+
+fn deny(args: &[&str]) -> Result<()> {
+    let mut deny = Command::new(setup::deny()?);
+    shell::run(deny.current_dir(workspace::root()).args(["--workspace", "--log-level", "error"]).args(args))
+}
+
+/// Only with a database that could be fetched just now: an old one would say nothing of today.
+fn advisories() -> Result<Outcome> {
+    let mut fetch = Command::new(setup::deny()?);
+    let fetched = shell::output(fetch.current_dir(workspace::root()).args(["--workspace", "fetch", "db"]));
+    if fetched.is_err() {
+        return Ok(Outcome::Skipped("the advisory database cannot be fetched from here".to_owned()));
+    }
+    deny(&["check", "advisories"])?;
+    Ok(Outcome::Passed)
+}

@@ -29,7 +29,8 @@ pub fn spell(token: Token) -> String {
     }
 }
 
-/// The token in words: `read`, `openat (read-write, create)`, `kill (class 10)`.
+/// The token in words: `read`, `openat (read-write, create)`, `fcntl (get flags)`. A class that the call cannot have, as a damaged
+/// recording may say it, is a number.
 #[must_use]
 pub fn words(token: Token) -> String {
     let name = call(token);

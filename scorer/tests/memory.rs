@@ -9,9 +9,9 @@ use surprisal_proto::{names, token::Token, v1};
 use surprisal_scorer::containers::registry::{Now, Registry};
 use surprisal_scorer::containers::thread::THREAD_BYTES;
 use surprisal_scorer::containers::{entry::CONTAINER_BYTES, job::Job, limits::Limits};
+use surprisal_scorer::detect::evidence::{Evidence, Surprise};
 use surprisal_scorer::detect::{detector::Finding, score::Score};
 use surprisal_scorer::judge::threshold::{Judge, Source, Threshold};
-use surprisal_scorer::judge::verdict::{Evidence, Surprise};
 use surprisal_scorer::metrics::Metrics;
 
 const NODES: usize = 20;

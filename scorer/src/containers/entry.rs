@@ -3,9 +3,10 @@
 //! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
 
 use crate::containers::thread::{Thread, ThreadId};
+use crate::detect::evidence::Evidence;
 use crate::detect::score::{Recent, Score};
 use crate::judge::threshold::Judge;
-use crate::judge::verdict::{Evidence, Facts, Verdict, judge};
+use crate::judge::verdict::{Facts, Verdict, judge};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -6,9 +6,9 @@
 //! What implements it: [`crate::detect::surprisal`], on windows of calls. The inference thread owns a detector and calls it once
 //! for a batch of one workload's parts.
 
+use crate::detect::evidence::Evidence;
 use crate::detect::model::ModelError;
 use crate::detect::score::Score;
-use crate::judge::verdict::Evidence;
 use crate::profile::archive::Profile;
 use std::sync::Arc;
 

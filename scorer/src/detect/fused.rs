@@ -4,9 +4,9 @@
 //!
 //! In 8 bits where the processor multiplies such in one instruction, else in f32: [`Kernel::fastest`].
 
+use crate::detect::evidence::{CANDIDATES, EXPECTED};
 use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError, OWN, Position, Sizes};
 use crate::detect::vocab::UNKNOWN;
-use crate::judge::verdict::{CANDIDATES, EXPECTED};
 use crate::profile::weights::{self, TensorData};
 use std::num::NonZero;
 use surprisal_lstm::{Answer, Ask, Model, Sequence, Weights};

@@ -18,8 +18,8 @@
 //! A call with fewer classes before it in its window than the span is exact by construction; of the others the bench measures how
 //! far scores are off (`cargo xtask bench scorer`), and the audit does while it serves ([`Counts`]).
 
+use crate::detect::evidence::CANDIDATES;
 use crate::detect::model::{Encoded, Judged, LONGEST, LanguageModel, ModelError, OWN, Position};
-use crate::judge::verdict::CANDIDATES;
 use foldhash::quality::RandomState;
 use quick_cache::UnitWeighter;
 use quick_cache::unsync::{Cache, DefaultLifecycle};

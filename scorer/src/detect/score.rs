@@ -2,8 +2,8 @@
 //!
 //! In: nats a call, what a window's set of calls counts for. Out: [`Score`]s. Never: a threshold, a clock (times come as values).
 
+use crate::detect::telling::Kinds;
 use crate::detect::window::SHORTEST;
-use crate::judge::verdict::telling::Kinds;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use surprisal_proto::token::Token;

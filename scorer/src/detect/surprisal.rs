@@ -6,11 +6,11 @@
 //! calls say how novel the set is, and [`score::window`] makes one number of it. Models of all workloads share one memory.
 
 use crate::detect::detector::{Detector, Finding};
+use crate::detect::evidence::Evidence;
 use crate::detect::memo::{self, Memo};
 use crate::detect::model::{Encoded, Judged, LanguageModel, ModelError};
 use crate::detect::score;
 use crate::detect::window::Window;
-use crate::judge::verdict::Evidence;
 use crate::metrics::Metrics;
 use crate::profile::archive::Profile;
 use std::collections::HashMap;

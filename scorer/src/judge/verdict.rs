@@ -1,13 +1,9 @@
 //! What is said of a container: a verdict, and the evidence behind it. *Pure.*
 //!
-//! In: scores, thresholds, what the model said of each call. Out: [`Verdict`]s here, [`Evidence`] of windows from [`evidence`],
-//! and from [`shown`] those that a reader gets to see. Never: a name of a container; who it is about is kept elsewhere.
+//! In: scores, thresholds, the detector's evidence. Out: [`Verdict`]s here, and from [`shown`] the windows that a reader gets to
+//! see. Never: a name of a container; who it is about is kept elsewhere.
 
-pub mod evidence;
 pub mod shown;
-pub mod telling;
-
-pub use evidence::{CANDIDATES, EXPECTED, Evidence, Surprise};
 
 use crate::detect::score::Score;
 use crate::judge::threshold::Threshold;

@@ -5,9 +5,9 @@
 use crate::lstm::batch::{Batch, floats, ints};
 use crate::lstm::failed::Failed;
 use std::collections::BTreeMap;
+use surprisal_scorer::detect::evidence::{CANDIDATES, EXPECTED};
 use surprisal_scorer::detect::model::{Encoded, Judged, LONGEST, LanguageModel, ModelError, OWN, Position, Sizes};
 use surprisal_scorer::detect::vocab::UNKNOWN;
-use surprisal_scorer::judge::verdict::{CANDIDATES, EXPECTED};
 use surprisal_scorer::profile::weights::{self, TensorData};
 use tch::{Device, Kind, TchError, Tensor, nn};
 

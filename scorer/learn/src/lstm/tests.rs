@@ -2,9 +2,9 @@
 
 use crate::lstm::model::Lstm;
 use crate::lstm::teacher::Teacher;
+use surprisal_scorer::detect::evidence::CANDIDATES;
 use surprisal_scorer::detect::model::{Encoded, LanguageModel as _, ModelError, Sizes};
 use surprisal_scorer::detect::vocab::{BOS, UNKNOWN};
-use surprisal_scorer::judge::verdict::CANDIDATES;
 use surprisal_scorer::profile::weights;
 
 const SIZES: Sizes = Sizes { embedding: 8, hidden: 16 };

@@ -14,8 +14,8 @@
 //! Among equals those above the threshold come before those below, then the higher score. The order is the same: first
 //! the window with the most telling kind, then the above, then the higher.
 
-use super::telling::{Kinds, PLAIN};
 use crate::detect::score::Score;
+use crate::detect::telling::{Kinds, PLAIN};
 use crate::judge::threshold::Threshold;
 
 /// Windows whose score is at least this share of the highest are close to it.

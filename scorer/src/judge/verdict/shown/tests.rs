@@ -1,11 +1,11 @@
 //! Tests of which windows are shown.
 
 use super::*;
+use crate::detect::evidence::Evidence;
 use crate::detect::model::{Encoded, Judged};
 use crate::detect::score::{self, EVIDENCE, Recent, Worth};
 use crate::detect::vocab::Vocabulary;
 use crate::detect::window::{CALLS, Window};
-use crate::judge::verdict::evidence::Evidence;
 use std::time::Duration;
 use surprisal_proto::names;
 

@@ -1,7 +1,7 @@
 //! What in a window was surprising. *Pure.*
 //!
 //! In: a window, what the model said of its calls. Out: [`Evidence`], and the message of it. Never: a name of a container; which
-//! windows are shown is [`super::shown`]'s.
+//! windows are shown is [`crate::judge::verdict::shown`]'s.
 //!
 //! Which calls of a window are shown, and in which order:
 //! 1. Calls that are the same (argument class and all) are one, the first where it was most surprising, with how

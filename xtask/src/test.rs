@@ -6,6 +6,8 @@
 //! Steps that do not disturb each other run side by side, each in a process of its own: its output goes to
 //! target/test-steps/STEP.log and is printed whole when the step is over, so that no two mix.
 
+mod build;
+mod nextest;
 mod outcome;
 mod schedule;
 mod step;
@@ -26,7 +28,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use step::{Lane, Step};
+use step::Step;
 
 /// Options.
 #[derive(clap::Args)]
@@ -40,6 +42,9 @@ pub(crate) struct Args {
     /// Write how the one step ended there, and no summary: how this command calls itself
     #[arg(long, value_name = "FILE", hide = true)]
     outcome: Option<PathBuf>,
+    /// The tests are built and listed
+    #[arg(long, hide = true)]
+    built: bool,
 }
 
 /// What was reported so far.
@@ -98,13 +103,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut report = Report::default();
     match (&steps[..], &args.outcome) {
         ([step], Some(file)) => {
-            let text = serde_json::to_vec(&outcome(*step))?;
+            let text = serde_json::to_vec(&outcome(*step, args.built))?;
             return fs::write(file, text).with_context(|| format!("writing {}", file.display()));
         }
         // Alone, it talks to the terminal.
         ([step], None) => {
             println!("\n== {}: {}", step.name(), step.title());
-            report.add(*step, &outcome(*step), begin.elapsed());
+            report.add(*step, &outcome(*step, args.built), begin.elapsed());
         }
         _ => all(&steps, &mut report)?,
     }
@@ -113,8 +118,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if report.failed > 0 { Err(Exit::new(1, "").into()) } else { Ok(()) }
 }
 
-fn outcome(step: Step) -> Outcome {
-    step.run().unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+fn outcome(step: Step, built: bool) -> Outcome {
+    step.run(built).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
 }
 
 fn all(steps: &[Step], report: &mut Report) -> Result<()> {
@@ -122,13 +127,14 @@ fn all(steps: &[Step], report: &mut Report) -> Result<()> {
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
     let mut schedule = Schedule::new(steps);
     let (send, ended) = mpsc::channel();
+    let mut built = false;
     while !schedule.is_over() {
         for step in schedule.start() {
             println!("== {}: {}", step.name(), step.title());
             let (send, dir) = (send.clone(), dir.clone());
             thread::spawn(move || {
                 let begin = Instant::now();
-                let outcome = in_its_process(step, &dir).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+                let outcome = in_its_process(step, &dir, built).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
                 // Fails only when nobody waits any more.
                 let _ = send.send((step, outcome, begin.elapsed()));
             });
@@ -138,6 +144,7 @@ fn all(steps: &[Step], report: &mut Report) -> Result<()> {
         println!("\n== output of {}", step.name());
         print_log(&log(&dir, step));
         report.add(step, &outcome, took);
+        built |= step == Step::BuildTests && matches!(outcome, Outcome::Passed);
         if step == Step::Setup && matches!(outcome, Outcome::Failed(_)) {
             println!("without its tools nothing else can run");
             break;
@@ -151,7 +158,7 @@ fn log(dir: &Path, step: Step) -> PathBuf {
 }
 
 /// Runs this program for one step.
-fn in_its_process(step: Step, dir: &Path) -> Result<Outcome> {
+fn in_its_process(step: Step, dir: &Path, built: bool) -> Result<Outcome> {
     let path = log(dir, step);
     let out = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     let file = dir.join(format!("{}.json", step.name()));
@@ -160,15 +167,11 @@ fn in_its_process(step: Step, dir: &Path) -> Result<Outcome> {
     }
     // Not by name: the build step may write another one there.
     let this = format!("/proc/{}/exe", std::process::id());
-    let mut command = match step.lane() {
-        Lane::Idle => {
-            let mut nice = Command::new("nice");
-            nice.args(["-n", "19"]).arg(this);
-            nice
-        }
-        Lane::Workspace | Lane::Node => Command::new(this),
-    };
-    command.args(["test", "--only", &step.name(), "--outcome"]).arg(&file);
+    let mut command = Command::new("nice");
+    command.args(["-n", &step.niceness().to_string(), &this, "test", "--only", &step.name(), "--outcome"]).arg(&file);
+    if built {
+        command.arg("--built");
+    }
     let status = shell::status(command.stdout(out.try_clone()?).stderr(out))?;
     let text = fs::read(&file).with_context(|| format!("the step ended with {status}, and did not say how"))?;
     serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))

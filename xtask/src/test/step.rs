@@ -4,7 +4,10 @@
 //!
 //! All steps build the same packages with the same features, so that nothing is compiled twice.
 
-use super::outcome::{Outcome, Tests, parse_junit, parse_result};
+use super::{
+    build, nextest,
+    outcome::{Outcome, Tests, parse_result},
+};
 use crate::{
     build_ebpf, codegen, fuzz, image, imports, layout,
     setup::{self, Part},
@@ -12,7 +15,6 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
 };
@@ -29,6 +31,7 @@ pub(super) enum Step {
     Deny,
     Advisories,
     Build,
+    BuildTests,
     Images,
     Unit,
     Clippy,
@@ -41,14 +44,14 @@ pub(super) enum Step {
     Fuzz,
 }
 
-/// What only one step at a time has.
+/// What only one step at a time has. The longest lane is the node's: it begins as early as it can, and the others leave it time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     /// The workspace's build directory.
     Workspace,
     /// The containers of this machine: an agent sees all of them.
     Node,
-    /// What nobody waits for: it runs at the lowest priority, and gets the time that the others leave.
+    /// What nobody waits for.
     Idle,
 }
 
@@ -63,6 +66,7 @@ impl Step {
         Self::Deny,
         Self::Advisories,
         Self::Build,
+        Self::BuildTests,
         Self::Images,
         Self::Unit,
         Self::Clippy,
@@ -85,7 +89,8 @@ impl Step {
             Self::BuildEbpf => "the eBPF object builds",
             Self::Deny => "licences, bans and sources of dependencies",
             Self::Advisories => "security advisories of dependencies",
-            Self::Build => "agent, scorer and all tests build",
+            Self::Build => "agent and scorer build",
+            Self::BuildTests => "all tests and benches build",
             Self::Images => "agent and scorer are packed as images",
             Self::Unit => "unit and integration tests",
             Self::Clippy => "no warnings",
@@ -111,19 +116,29 @@ impl Step {
         }
     }
 
+    /// How much it gives way to others, as `nice` counts.
+    pub(super) fn niceness(self) -> u8 {
+        match self {
+            Self::Kernels | Self::FuzzBuild | Self::Fuzz => 19,
+            Self::Clippy | Self::Doctest | Self::Doc => 10,
+            _ => 0,
+        }
+    }
+
     /// Steps that have to be over first, if they run at all; how they ended does not matter.
     pub(super) fn after(self) -> &'static [Self] {
         match self {
             Self::Setup => &[],
             Self::Soak | Self::Kernels => &[Self::Build],
-            // One report of nextest at a time; and none waits for another's build.
-            Self::E2e => &[Self::Images, Self::Doc, Self::Soak],
+            // One report of nextest at a time.
+            Self::E2e => &[Self::Images, Self::Unit, Self::Soak],
             Self::Fuzz => &[Self::FuzzBuild],
             _ => &[Self::Setup],
         }
     }
 
-    pub(super) fn run(self) -> Result<Outcome> {
+    /// `built`: the tests were built in this run, and nothing has changed since.
+    pub(super) fn run(self, built: bool) -> Result<Outcome> {
         match self {
             Self::Setup => setup::ensure(&Part::ALL)?,
             Self::Codegen => codegen::check()?,
@@ -136,15 +151,19 @@ impl Step {
             Self::BuildEbpf => build_ebpf::build()?,
             Self::Deny => deny(&["check", "licenses", "bans", "sources"])?,
             Self::Advisories => return advisories(),
-            // Tests too: with them the binaries get the same features of their dependencies, and nothing is built twice.
-            Self::Build => cargo(&["build", "--all-targets"], &[])?,
+            // Examples too: with them the programs get the features that tests want of their dependencies, and nothing is built twice.
+            Self::Build => cargo(&["build", "--bins", "--examples"], &[])?,
+            Self::BuildTests => {
+                cargo(&["build", "--all-targets"], &[])?;
+                nextest::list()?;
+            }
             Self::Images => image::pack_debug()?,
-            Self::Unit => return nextest("not package(surprisal-e2e)"),
+            Self::Unit => return nextest::run("not package(surprisal-e2e)", built),
             Self::Clippy => cargo(&["clippy", "--all-targets"], &["--", "-D", "warnings"])?,
             Self::Doctest => return doctest(),
-            Self::Doc => shell::run(build("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
+            Self::Doc => shell::run(build::workspace("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
             Self::Soak => soak::check()?,
-            Self::E2e => return nextest("package(surprisal-e2e)"),
+            Self::E2e => return nextest::run("package(surprisal-e2e)", built),
             Self::Kernels => vm::check_some()?,
             Self::FuzzBuild => fuzz::build()?,
             Self::Fuzz => fuzz::briefly(10)?,
@@ -153,56 +172,13 @@ impl Step {
     }
 }
 
-/// A cargo command over the whole workspace: always the same features.
-fn build(command: &str) -> Command {
-    let mut cargo = shell::cargo();
-    cargo.args([command, "--workspace", "--locked"]);
-    // On busy cores libgomp's spinning makes training twenty times slower.
-    cargo.env("OMP_WAIT_POLICY", "PASSIVE");
-    cargo
-}
-
 fn cargo(command: &[&str], rest: &[&str]) -> Result<()> {
     let (name, options) = command.split_first().context("no cargo command")?;
-    shell::run(build(name).args(options).args(rest))
-}
-
-/// Runs the tests that `filter` chooses and counts them from the report that nextest writes.
-fn nextest(filter: &str) -> Result<Outcome> {
-    let target = workspace::target();
-    let junit = target.join("nextest/default/junit.xml");
-    let skips = target.join("skipped-tests.txt");
-    for stale in [&junit, &skips] {
-        if stale.exists() {
-            fs::remove_file(stale).with_context(|| format!("removing {}", stale.display()))?;
-        }
-    }
-    let mut command = build("nextest");
-    // `cargo nextest run` takes cargo's options behind `run`.
-    let mut run = Command::new(setup::nextest()?);
-    run.current_dir(workspace::root()).args(["nextest", "run"]).args(command.get_args().skip(1)).args(["-E", filter]);
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => run.env(name, value),
-            None => run.env_remove(name),
-        };
-    }
-    command = run;
-    command.args(["--no-tests", "pass", "--no-fail-fast"]).env("SURPRISAL_SKIPPED_TESTS", &skips);
-    let status = shell::status(&mut command)?;
-    let Ok(text) = fs::read_to_string(&junit) else { bail!("the tests did not run: cargo nextest ended with {status}") };
-    let mut tests = parse_junit(&text).with_context(|| format!("reading {}", junit.display()))?;
-    tests.skipped = fs::read_to_string(&skips).map(|t| t.lines().map(str::to_owned).collect()).unwrap_or_default();
-    // Such a test ended early and well; it proved nothing.
-    tests.passed = tests.passed.saturating_sub(tests.skipped.len() as u64);
-    if !status.success() && tests.failed == 0 {
-        bail!("cargo nextest ended with {status}");
-    }
-    Ok(Outcome::Tests(tests))
+    shell::run(build::workspace(name).args(options).args(rest))
 }
 
 fn doctest() -> Result<Outcome> {
-    let mut command = build("test");
+    let mut command = build::workspace("test");
     command.args(["--doc", "--no-fail-fast"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("starting {}", shell::show(&command)))?;
     let mut tests = Tests::default();

@@ -1,6 +1,6 @@
 //! Records in the ring buffer, values in the maps, their names and sizes.
 //!
-//! In: nothing. Out: `#[repr(C)]` types of fixed width. Never: behaviour.
+//! In: nothing. Out: `#[repr(C)]` types of fixed width. Never: behaviour, except how a name is compared with a [`Monitor`].
 //!
 //! **Invariant:** no `bool`, no `enum`, no implicit padding; every size is asserted here, and user space
 //! decodes by exact length. A change of layout is a change on both sides of one build: the object is
@@ -34,6 +34,11 @@ pub const KEY_MNT_NS: u64 = 1 << 63;
 /// Id of the unified hierarchy's root cgroup.
 pub const CGROUP_ROOT: u64 = 1;
 
+/// Inode of the kernel's first pid namespace: `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`.
+pub const PID_NS_INIT: u32 = 0xEFFF_FFFC;
+/// Names of monitors that the kernel side compares with.
+pub const MONITORS_MAX: usize = 8;
+
 /// Names of maps, written once.
 pub mod maps {
     /// Ring buffer of [`super::Chunk`] and [`super::Lifecycle`] records.
@@ -48,7 +53,7 @@ pub mod maps {
     pub const IGNORED: &str = "IGNORED";
     /// Container key → [`super::NetState`].
     pub const NETWORK: &str = "NETWORK";
-    /// tgid → [`super::Lineage`]: shims and what descends from them before it enters a container.
+    /// tgid → [`super::Lineage`]: monitors and what descends from them before it enters a container.
     pub const LINEAGE: &str = "LINEAGE";
     /// tgid → [`super::Seed`]: what ran before the agent.
     pub const SEEDS: &str = "SEEDS";
@@ -65,6 +70,10 @@ pub mod maps {
 pub mod globals {
     /// 1: never key a container by its cgroup, as on a host whose containers all sit in the unified root.
     pub const PROCESS_ONLY: &str = "PROCESS_ONLY";
+    /// Inode of the pid namespace whose ids user space sees, [`super::PID_NS_INIT`] where that is the kernel's first.
+    pub const PID_NS: &str = "PID_NS";
+    /// [`super::Monitor`]s, [`super::MONITORS_MAX`] of them.
+    pub const MONITORS: &str = "MONITORS";
     /// Nanoseconds that a chunk may wait before a peek reports it.
     pub const PEEK_AFTER_NS: &str = "PEEK_AFTER_NS";
     /// Bytes of the ring buffer at which the reader is woken.
@@ -73,6 +82,14 @@ pub mod globals {
     pub const OFFSETS: &[(&str, &str, &[&str])] = &[
         ("OFF_TASK_PID", "task_struct", &["pid"]),
         ("OFF_TASK_TGID", "task_struct", &["tgid"]),
+        ("OFF_TASK_THREAD_PID", "task_struct", &["thread_pid"]),
+        ("OFF_TASK_SIGNAL", "task_struct", &["signal"]),
+        ("OFF_SIGNAL_PIDS", "signal_struct", &["pids"]),
+        ("OFF_PID_LEVEL", "pid", &["level"]),
+        ("OFF_PID_NUMBERS", "pid", &["numbers"]),
+        ("OFF_UPID_NR", "upid", &["nr"]),
+        ("OFF_UPID_NS", "upid", &["ns"]),
+        ("OFF_PID_NS_INUM", "pid_namespace", &["ns", "inum"]),
         ("OFF_TASK_COMM", "task_struct", &["comm"]),
         ("OFF_TASK_FLAGS", "task_struct", &["flags"]),
         ("OFF_TASK_TI_STATUS", "task_struct", &["thread_info", "status"]),
@@ -113,9 +130,9 @@ pub struct Chunk {
     pub reported: u64,
     /// When the thread was first followed, `CLOCK_MONOTONIC` nanoseconds: tells a reused tid from its predecessor.
     pub born_ns: u64,
-    /// Process id, initial pid namespace.
+    /// Process id, in the agent's pid namespace.
     pub tgid: u32,
-    /// Thread id, initial pid namespace.
+    /// Thread id, in the agent's pid namespace.
     pub tid: u32,
     /// Process name, padded with zeros.
     pub comm: [u8; COMM_LEN],
@@ -139,7 +156,7 @@ pub struct Lifecycle {
     pub cgroup_id: u64,
     /// Mount namespace inode of the process.
     pub mnt_ns: u32,
-    /// Process id, initial pid namespace.
+    /// Process id, in the agent's pid namespace.
     pub tgid: u32,
     /// Process id of the shim it descends from; 0: not known.
     pub shim_tgid: u32,
@@ -211,6 +228,53 @@ pub struct Seed {
     pub container: u64,
 }
 
+/// A name of processes that begin a lineage, as the kernel keeps names: both words of the name, after
+/// `mask`, are `name`. Words are in the machine's byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// The name, padded with zeros.
+    pub name: [u64; 2],
+    /// All ones where bytes count.
+    pub mask: [u64; 2],
+}
+
+impl Monitor {
+    /// Is no process's name.
+    pub const NONE: Self = Self { name: [1, 0], mask: [0, 0] };
+
+    /// Processes called `name`, cut to the kernel's 15 bytes as it cuts it; with `prefix`, all whose name begins so. `None`: `name` is
+    /// empty, so that it would be every process.
+    #[must_use]
+    pub fn new(name: &[u8], prefix: bool) -> Option<Self> {
+        let name = name.get(..COMM_LEN - 1).unwrap_or(name);
+        if name.is_empty() {
+            return None;
+        }
+        let (mut bytes, mut mask) = ([0; COMM_LEN], if prefix { [0; COMM_LEN] } else { [0xff; COMM_LEN] });
+        for (at, byte) in name.iter().enumerate() {
+            (bytes[at], mask[at]) = (*byte, 0xff);
+        }
+        Some(Self { name: words(bytes), mask: words(mask) })
+    }
+
+    /// Whether a process that is called `comm` is one.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::inline_always, reason = "the kernel side must not become a BPF function call")]
+    pub fn is(&self, comm: [u8; COMM_LEN]) -> bool {
+        let comm = words(comm);
+        comm[0] & self.mask[0] == self.name[0] && comm[1] & self.mask[1] == self.name[1]
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the kernel side must not become a BPF function call")]
+fn words(bytes: [u8; COMM_LEN]) -> [u64; 2] {
+    // SAFETY: both are sixteen plain bytes, and a copy needs no alignment.
+    unsafe { core::mem::transmute(bytes) }
+}
+
 /// Counters that belong to no container.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,6 +297,7 @@ const _: () = assert!(size_of::<NetState>() == 32 + 8 * REMOTE_WORDS);
 const _: () = assert!(size_of::<Lineage>() == 16);
 const _: () = assert!(size_of::<Seed>() == 8);
 const _: () = assert!(size_of::<Totals>() == 32);
+const _: () = assert!(size_of::<Monitor>() == 32);
 
 #[cfg(feature = "user")]
 mod pod {
@@ -248,4 +313,6 @@ mod pod {
     unsafe impl aya::Pod for super::Seed {}
     // SAFETY: as for `Chunk`.
     unsafe impl aya::Pod for super::Totals {}
+    // SAFETY: as for `Chunk`.
+    unsafe impl aya::Pod for super::Monitor {}
 }

@@ -3,8 +3,8 @@
 //! In: pointers to tasks and sockets. Out: numbers and names. Never: writes.
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes};
-use core::ptr::read_volatile;
-use surprisal_agent_ebpf::abi::{CGROUP_NAME_LEN, COMM_LEN};
+use core::ptr::{read_volatile, write_volatile};
+use surprisal_agent_ebpf::abi::{CGROUP_NAME_LEN, COMM_LEN, MONITORS_MAX, Monitor, PID_NS_INIT};
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident: $ty:ty;)*) => { $(
@@ -16,10 +16,19 @@ macro_rules! globals {
 
 globals! {
     PROCESS_ONLY: u32;
+    PID_NS: u32;
     PEEK_AFTER_NS: u64;
     WAKE_BYTES: u64;
     OFF_TASK_PID: u32;
     OFF_TASK_TGID: u32;
+    OFF_TASK_THREAD_PID: u32;
+    OFF_TASK_SIGNAL: u32;
+    OFF_SIGNAL_PIDS: u32;
+    OFF_PID_LEVEL: u32;
+    OFF_PID_NUMBERS: u32;
+    OFF_UPID_NR: u32;
+    OFF_UPID_NS: u32;
+    OFF_PID_NS_INUM: u32;
     OFF_TASK_COMM: u32;
     OFF_TASK_FLAGS: u32;
     OFF_TASK_TI_STATUS: u32;
@@ -39,6 +48,10 @@ globals! {
     OFF_SK_NET: u32;
 }
 
+/// Names of monitors.
+#[unsafe(no_mangle)]
+static MONITORS: [Monitor; MONITORS_MAX] = [Monitor::NONE; MONITORS_MAX];
+
 /// Reads a global that user space has set: the compiler must not take its 0 for granted.
 macro_rules! global {
     ($name:ident) => {
@@ -51,6 +64,8 @@ macro_rules! global {
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) *const u8);
 
+/// Which of `signal_struct.pids` is the process's: `PIDTYPE_TGID`, include/linux/pid_types.h.
+const PIDTYPE_TGID: usize = 1;
 /// `PF_EXITING`, include/linux/sched.h.
 const PF_EXITING: u32 = 4;
 /// `TS_COMPAT`, arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
@@ -87,16 +102,30 @@ impl Task {
         read(self.0, offset)
     }
 
-    /// Thread id, initial pid namespace.
+    /// Thread id in the kernel's first pid namespace: the same for everybody, and never 0.
     #[inline(always)]
-    pub(crate) fn tid(self) -> u32 {
+    pub(crate) fn global_tid(self) -> u32 {
         self.read(global!(OFF_TASK_PID)).unwrap_or(0)
     }
 
-    /// Process id, initial pid namespace.
+    /// Thread id in the agent's pid namespace; 0: the thread is not in it.
+    #[inline(always)]
+    pub(crate) fn tid(self) -> u32 {
+        if global!(PID_NS) == PID_NS_INIT {
+            return self.global_tid();
+        }
+        self.read::<*const u8>(global!(OFF_TASK_THREAD_PID)).map_or(0, number)
+    }
+
+    /// Process id in the agent's pid namespace; 0: the process is not in it.
     #[inline(always)]
     pub(crate) fn tgid(self) -> u32 {
-        self.read(global!(OFF_TASK_TGID)).unwrap_or(0)
+        if global!(PID_NS) == PID_NS_INIT {
+            return self.read(global!(OFF_TASK_TGID)).unwrap_or(0);
+        }
+        let Some(signal) = self.read::<*const u8>(global!(OFF_TASK_SIGNAL)) else { return 0 };
+        let pid = read::<*const u8>(signal, global!(OFF_SIGNAL_PIDS) + (PIDTYPE_TGID * size_of::<u64>()) as u32);
+        pid.map_or(0, number)
     }
 
     /// Its name.
@@ -140,6 +169,40 @@ impl Task {
         // SAFETY: the helper checks the address; a failure leaves zeros.
         let _ = unsafe { bpf_probe_read_kernel_str_bytes(name, out) };
     }
+}
+
+/// How many pid namespaces lie above the agent's. Written by [`note_level`], once, before anything is attached: a loop over a
+/// task's namespaces is too much for the verifier.
+#[unsafe(no_mangle)]
+static mut PID_LEVEL: u32 = 0;
+
+/// Notes the depth of the current task's pid namespace as the agent's. Only for a program that the agent itself runs.
+#[inline(always)]
+pub(crate) fn note_level() {
+    let pid = Task::current().read::<*const u8>(global!(OFF_TASK_THREAD_PID));
+    let level = pid.and_then(|pid| read(pid, global!(OFF_PID_LEVEL))).unwrap_or(0);
+    // SAFETY: a static of this program; nothing else runs yet.
+    unsafe { write_volatile(&raw mut PID_LEVEL, level) }
+}
+
+/// The number that the agent's pid namespace gives to a `struct pid`, which has one in each namespace from the kernel's first
+/// down to its own; 0: none.
+#[inline(always)]
+fn number(pid: *const u8) -> u32 {
+    // SAFETY: a static of this program, written before any other program was attached.
+    let at = unsafe { read_volatile(&raw const PID_LEVEL) };
+    if at > read(pid, global!(OFF_PID_LEVEL)).unwrap_or(0) {
+        return 0;
+    }
+    // `struct upid` ends with its pointer to the namespace.
+    let size = global!(OFF_UPID_NS) + size_of::<u64>() as u32;
+    let upid = pid.wrapping_add((global!(OFF_PID_NUMBERS) + at * size) as usize);
+    let ns = read::<*const u8>(upid, global!(OFF_UPID_NS)).and_then(|ns| read(ns, global!(OFF_PID_NS_INUM)));
+    // A namespace as deep, but another.
+    if ns != Some(global!(PID_NS)) {
+        return 0;
+    }
+    read(upid, global!(OFF_UPID_NR)).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -211,6 +274,22 @@ impl Sock {
 #[inline(always)]
 pub(crate) fn process_only() -> bool {
     global!(PROCESS_ONLY) != 0
+}
+
+/// Whether the current task is called as a monitor is.
+#[inline(always)]
+pub(crate) fn is_monitor() -> bool {
+    let comm = comm();
+    let mut at = 0;
+    while at < MONITORS_MAX {
+        // SAFETY: a static of this program, which user space has set: the compiler must not take its value for granted.
+        let monitor = unsafe { read_volatile((&raw const MONITORS).cast::<Monitor>().add(at)) };
+        if monitor.is(comm) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// How long a chunk may wait before a peek reports it, nanoseconds.

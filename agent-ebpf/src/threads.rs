@@ -2,8 +2,8 @@
 //!
 //! In: tasks. Out: their [`Chunk`]s. Never: decides who is followed.
 //!
-//! Task storage holds the buffers; the feature `hash-threads` keeps them in a hash map by tid instead, for
-//! kernels before 5.12. Both have the same four functions.
+//! Task storage holds the buffers; the feature `hash-threads` keeps them in a hash map by tid (the kernel's
+//! first pid namespace's, which every thread has) instead, for kernels before 5.12. Both have the same four functions.
 
 use crate::kernel::Task;
 use core::ptr::NonNull;
@@ -95,14 +95,14 @@ mod store {
 
     #[inline(always)]
     pub(crate) fn get(task: Task) -> Option<NonNull<Chunk>> {
-        THREADS.get_ptr_mut(task.tid()).and_then(NonNull::new)
+        THREADS.get_ptr_mut(task.global_tid()).and_then(NonNull::new)
     }
 
     /// A zeroed buffer; `None`: the table is full or there is no memory.
     #[inline(always)]
     pub(crate) fn create(task: Task) -> Option<NonNull<Chunk>> {
         let blank = BLANK.get_ptr(0)?;
-        let tid = task.tid();
+        let tid = task.global_tid();
         // SAFETY: a live map value.
         THREADS.insert(tid, unsafe { &*blank }, 0).ok()?;
         THREADS.get_ptr_mut(tid).and_then(NonNull::new)
@@ -111,13 +111,13 @@ mod store {
     /// Whether there was one.
     #[inline(always)]
     pub(crate) fn delete(task: Task) -> bool {
-        THREADS.remove(task.tid()).is_ok()
+        THREADS.remove(task.global_tid()).is_ok()
     }
 
     /// A thread that executes a program takes its leader's tid.
     #[inline(always)]
     pub(crate) fn renamed(task: Task, old_tid: u32) {
-        let tid = task.tid();
+        let tid = task.global_tid();
         if tid == old_tid {
             return;
         }

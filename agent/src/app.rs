@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     container::Membership,
     exit, jsonl, metrics,
+    procfs::Procfs,
     status::Sources,
     uplink,
 };
@@ -112,17 +113,24 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     let mut registry = metrics::registry();
     // Before the kernel is touched: a bad path or address is reported at once.
     let Sinks { all: sinks, client, uplink, jsonl } = sinks(config, &job, &mut registry)?;
+    let procfs = Procfs::default().with_monitors(config.monitors.clone());
     let kernel = Kernel::load(&bpf::Options {
         ring_bytes: config.ring_bytes,
         capture: config.capture.into(),
         process_only: config.membership == Membership::Process,
+        pid_ns: procfs.pid_namespace().unwrap_or(bpf::Options::default().pid_ns),
+        monitors: procfs.monitors().for_kernel(),
         stats: config.bpf_stats,
         ..bpf::Options::default()
     })
     .map_err(Error::Load)?;
     let method = kernel.capture;
-    let settings =
-        Settings { node: config.node.as_str().into(), selection: config.selection.clone(), membership: config.membership };
+    let settings = Settings {
+        node: config.node.as_str().into(),
+        selection: config.selection.clone(),
+        membership: config.membership,
+        procfs,
+    };
     let capture = Capture::start(kernel, &settings, sinks)?;
     capture.stats().register(&mut registry);
     let ready = Arc::new(AtomicBool::new(true));

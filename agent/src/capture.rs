@@ -58,6 +58,8 @@ pub struct Settings {
     pub selection: Selection,
     /// How containers are keyed.
     pub membership: Membership,
+    /// Where processes are looked up, and what monitors are called.
+    pub procfs: Procfs,
 }
 
 /// The capture thread's state.
@@ -78,7 +80,7 @@ pub struct Capture {
 impl Capture {
     /// Attaches the programs and finds what already runs.
     pub fn start(mut kernel: Kernel, settings: &Settings, sinks: Vec<Box<dyn Sink>>) -> Result<Self, Error> {
-        let procfs = Procfs::default();
+        let procfs = settings.procfs.clone();
         let ring = kernel.take_ring()?;
         let log = kernel.take_log().map_err(|error| tracing::warn!(%error, "the kernel side's log will not be shown")).ok();
         let resolver = Arc::new(Resolver::new(&settings.node, procfs.clone()));

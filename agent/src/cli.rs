@@ -72,6 +72,10 @@ pub struct CaptureArgs {
     /// What tells containers apart [default: auto] [env: SURPRISAL_MEMBERSHIP]
     #[arg(long, value_name = "METHOD")]
     pub membership: Option<Membership>,
+    /// A process that holds containers, by name, * at the end for any rest; may be given several times
+    /// [default: containerd-shim*, conmon, conmonrs] [env: SURPRISAL_MONITORS, comma-separated]
+    #[arg(long, value_name = "NAME")]
+    pub monitor: Vec<String>,
     /// Serve /metrics, /status, /livez and /readyz here [default: not served] [env: SURPRISAL_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,

@@ -179,7 +179,7 @@ impl Resolver {
     /// The shim it descends from; where that is gone or not known, any: bundles of one runtime
     /// namespace all lie side by side.
     fn shims(&self, s: &Sighting) -> Vec<u32> {
-        if s.shim_tgid != 0 && self.procfs.is_shim(s.shim_tgid) {
+        if s.shim_tgid != 0 && self.procfs.is_monitor(s.shim_tgid) {
             return vec![s.shim_tgid];
         }
         let mut at = s.tgid;
@@ -190,13 +190,13 @@ impl Resolver {
             if parent == 0 {
                 break;
             }
-            if self.procfs.is_shim(parent) {
+            if self.procfs.is_monitor(parent) {
                 return vec![parent];
             }
             at = parent;
         }
         let all = self.procfs.processes().unwrap_or_default();
-        all.into_iter().filter(|tgid| self.procfs.is_shim(*tgid)).take(SHIMS_MAX).collect()
+        all.into_iter().filter(|tgid| self.procfs.is_monitor(*tgid)).take(SHIMS_MAX).collect()
     }
 }
 

@@ -34,7 +34,12 @@ pub fn probe(procfs: &Procfs) -> Report {
     let hooks = host::hooks(types.as_deref());
     let mut obstacles = judge::obstacles(&kernel, &capabilities, &hooks);
     // Small: this is about whether the verifier takes them.
-    let load = Kernel::load(&bpf::Options { ring_bytes: 64 << 10, ..bpf::Options::default() });
+    let load = Kernel::load(&bpf::Options {
+        ring_bytes: 64 << 10,
+        // What depends on it is checked by the verifier, too.
+        pid_ns: procfs.pid_namespace().unwrap_or(bpf::Options::default().pid_ns),
+        ..bpf::Options::default()
+    });
     let (verdict, capture) = judge::judge(&kernel, &hooks, &capabilities, load, &mut obstacles);
 
     let mut walker = Walker::new(procfs.clone(), Membership::Auto);
@@ -42,19 +47,19 @@ pub fn probe(procfs: &Procfs) -> Report {
     let walk = walker.walk().unwrap_or_default();
     let keys: HashSet<_> = walk.members.iter().map(|m| m.key).collect();
     let version = procfs.cgroup_version();
+    let pids = host::pids(procfs);
+    let runtimes = host::runtimes(procfs);
+    let warnings = judge::warnings(&pids, &runtimes, walk.shims.len(), &host::unsupported(procfs));
     Report {
         verdict,
         obstacles,
+        warnings,
         kernel,
         capabilities,
         hooks,
         cgroups: CgroupFacts { version, unified: procfs.unified().map(|u| u.mount().display().to_string()), ids_visible },
-        containers: ContainerFacts {
-            runtimes: host::runtimes(procfs),
-            shims: walk.shims.len(),
-            running: keys.len(),
-            processes: walk.members.len(),
-        },
+        pids,
+        containers: ContainerFacts { runtimes, shims: walk.shims.len(), running: keys.len(), processes: walk.members.len() },
         would_use: WouldUse { capture, membership: host::membership(version, ids_visible) },
     }
 }

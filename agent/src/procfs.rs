@@ -7,15 +7,15 @@
 //! Everything here races with processes that end: what is gone is `None` or left out, never an error.
 
 pub mod cgroup;
+pub mod monitor;
 pub mod network;
 pub mod processes;
-pub mod shim;
 pub mod unified;
 pub mod walk;
 
 pub use cgroup::{CgroupVersion, Cgroups};
+pub use monitor::Monitors;
 pub use network::NetTotals;
 pub(crate) use processes::read_bounded;
 pub use processes::{Error, Namespace, Procfs};
-pub use shim::SHIM_COMM;
 pub use walk::{Member, Runtime, Shim, Walk, Walker};

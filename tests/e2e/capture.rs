@@ -195,13 +195,13 @@ fn attribution_by_process() -> Result<()> {
 }
 
 /// *Before and after*: an agent that starts last finds what runs, with all its threads; what is born later is found.
-fn before_and_after(cgroups: Cgroups) -> Result<()> {
+fn before_and_after(cgroups: Cgroups, flags: &[&str]) -> Result<()> {
     let containerd = Containerd::start_with(cgroups)?;
     let busybox = images::busybox()?;
     containerd.import(&busybox)?;
     let script = "while :; do for i in 1 2 3 4 5; do getppid=$(cat /proc/self/stat); done; sleep 0.1; done";
     let before = containerd.run(&Run::new("before", &busybox, &["sh", "-c", script]))?;
-    let tape = Tape::of(containerd, busybox, &[])?;
+    let tape = Tape::of(containerd, busybox, flags)?;
     let after = tape.containerd.run(&Run::new("after", &tape.busybox, &["sh", "-c", script]))?;
     let path = tape.path.clone();
     wait_for("calls of both containers", SOON, || {
@@ -219,12 +219,17 @@ fn before_and_after(cgroups: Cgroups) -> Result<()> {
 
 #[test]
 fn found_when_the_agent_starts_last() -> Result<()> {
-    before_and_after(Cgroups::Host)
+    before_and_after(Cgroups::Host, &[])
+}
+
+#[test]
+fn found_when_the_agent_starts_last_with_threads_in_a_hash_map() -> Result<()> {
+    before_and_after(Cgroups::Host, &["--capture", "hash"])
 }
 
 #[test]
 fn found_when_the_agent_starts_last_on_cgroup_v1() -> Result<()> {
-    before_and_after(Cgroups::V1Only)
+    before_and_after(Cgroups::V1Only, &[])
 }
 
 /// 200 short-lived containers leave no entry behind, in the kernel's tables or the agent's.

@@ -9,6 +9,7 @@ mod harness;
 mod kernels;
 mod kubernetes;
 mod line;
+mod nested;
 mod network;
 mod overload;
 mod servers;

@@ -2,11 +2,14 @@
 //!
 //! In: `sched_process_fork`, `_exec`, `_exit`. Out: followed threads, births, ends.
 //!
-//! A process that executes `containerd-shim*` on the host begins a lineage; its children inherit it. A process
-//! of a lineage that executes a program in another mount namespace than the shim's has become the container's:
-//! what went before (runc) is the runtime's, what follows is the container's, and its children inherit that.
+//! A process that executes a container's monitor (`containerd-shim*`, `conmon`) on the host begins a lineage; its children
+//! inherit it. A process of a lineage that executes a program in another mount namespace than the monitor's has become the
+//! container's: what went before (runc) is the runtime's, what follows is the container's, and its children inherit that.
 //!
-//! **Invariant:** a followed thread never starts a lineage: a container cannot pass for a shim.
+//! Lineages are kept by process ids of the agent's pid namespace, because the agent's walk adds to them. A process that is not in
+//! that namespace has none there, and no lineage: nobody here could say whose it is.
+//!
+//! **Invariant:** a followed thread never starts a lineage: a container cannot pass for a monitor.
 
 use crate::{
     containers,
@@ -18,11 +21,9 @@ use crate::{
 use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use aya_log_ebpf::debug;
 use surprisal_agent_ebpf::{
-    abi::{CGROUP_ROOT, COMM_LEN, KEY_MNT_NS, Lineage},
+    abi::{CGROUP_ROOT, KEY_MNT_NS, Lineage},
     token::NR_EXECVE,
 };
-
-const SHIM: &[u8; 15] = b"containerd-shim";
 
 // (struct task_struct *parent, struct task_struct *child)
 #[cfg_attr(not(feature = "raw-tracepoints"), aya_ebpf::macros::btf_tracepoint(function = "sched_process_fork"))]
@@ -36,8 +37,9 @@ pub(crate) fn sched_process_fork(ctx: Context) -> i32 {
         containers::follow(child, child_tgid, container);
         return 0;
     }
-    let tgid = current_tgid();
+    let tgid = Task::current().tgid();
     if child_tgid != tgid
+        && child_tgid != 0
         && let Some(lineage) = lineage(tgid)
     {
         inherit(child_tgid, lineage);
@@ -59,17 +61,20 @@ pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
         }
         return 0;
     }
-    let tgid = current_tgid();
+    let tgid = task.tgid();
     let mnt_ns = task.mnt_ns();
     // SAFETY: always callable.
     let cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     let lineage = lineage(tgid);
     let (key, shim_tgid) = match lineage {
         Some(lineage) if lineage.mnt_ns != mnt_ns => (entered(cgroup_id, mnt_ns, lineage), lineage.shim_tgid),
-        // runc itself, or the shim again.
-        Some(_) if !is_shim() => return 0,
-        _ if is_shim() => {
-            debug!(&ctx, "shim {} in mount namespace {}", tgid, mnt_ns);
+        // runc itself, or the monitor again.
+        Some(_) if !kernel::is_monitor() => return 0,
+        _ if kernel::is_monitor() => {
+            if tgid == 0 {
+                return 0;
+            }
+            debug!(&ctx, "monitor {} in mount namespace {}", tgid, mnt_ns);
             inherit(tgid, Lineage { cgroup_id, mnt_ns, shim_tgid: tgid });
             return 0;
         }
@@ -100,8 +105,8 @@ pub(crate) fn sched_process_exit(_ctx: Context) -> i32 {
         containers::unfollow_current(task, chunk);
         return 0;
     }
-    let tgid = current_tgid();
-    if task.tid() == tgid {
+    let tgid = task.tgid();
+    if tgid != 0 && task.tid() == tgid {
         let _ = LINEAGE.remove(tgid);
     }
     0
@@ -136,22 +141,4 @@ fn inherit(tgid: u32, lineage: Lineage) {
         // SAFETY: a live map value.
         unsafe { maps::add(&raw mut (*totals).lineage_lost, 1) };
     }
-}
-
-#[inline(always)]
-fn current_tgid() -> u32 {
-    (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32
-}
-
-#[inline(always)]
-fn is_shim() -> bool {
-    let comm: [u8; COMM_LEN] = kernel::comm();
-    let mut i = 0;
-    while i < SHIM.len() {
-        if comm[i] != SHIM[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }

@@ -74,10 +74,11 @@ pub(crate) extern "C" fn peek(ctx: *const IterTask) -> i32 {
     0
 }
 
-/// Follows every thread of the processes in SEEDS.
+/// Follows every thread of the processes in SEEDS. User space runs it once with none before it attaches anything.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub(crate) extern "C" fn seed(ctx: *const IterTask) -> i32 {
+    kernel::note_level();
     // SAFETY: the context of this program type.
     let task = Task(unsafe { (*ctx).task });
     if task.0.is_null() {

@@ -97,6 +97,8 @@ impl Kernel {
             .btf(Some(&btf))
             .map_max_entries(maps::EVENTS, ring)
             .override_global(globals::PROCESS_ONLY, &process_only, true)
+            .override_global(globals::PID_NS, &options.pid_ns, true)
+            .override_global(globals::MONITORS, &options.monitors, true)
             .override_global(globals::PEEK_AFTER_NS, &options.peek_after_ns, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true)
             .override_global(aya_log::LEVEL, &log_level, false);
@@ -129,6 +131,8 @@ impl Kernel {
 
     /// Attaches what follows membership and connections. From here on births are seen.
     pub fn attach_lifecycle(&mut self) -> Result<(), LoadError> {
+        // It notes how deep this agent's pid namespace lies.
+        self.run_seed()?;
         for program in LIFECYCLE {
             attach_tracepoint(&mut self.ebpf, program, program)?;
         }

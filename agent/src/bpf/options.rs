@@ -1,6 +1,8 @@
 //! What to load.
 //!
-//! In: nothing. Out: [`Options`], with defaults. Pure.
+//! In: nothing. Out: [`Options`], with defaults, by which no container begins. Pure.
+
+use surprisal_agent_ebpf::abi::{MONITORS_MAX, Monitor, PID_NS_INIT};
 
 /// Where a thread's buffer lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct Options {
     pub capture: Capture,
     /// Never key a container by its cgroup.
     pub process_only: bool,
+    /// Inode of the pid namespace whose ids are reported.
+    pub pid_ns: u32,
+    /// Names of containers' monitors.
+    pub monitors: [Monitor; MONITORS_MAX],
     /// How long calls may wait in a thread's buffer before a peek reports them, nanoseconds.
     pub peek_after_ns: u64,
     /// Have the kernel count and time runs of eBPF programs, all of the host's, for as long as this lives.
@@ -33,6 +39,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, capture: Capture::Auto, process_only: false, peek_after_ns: 200_000_000, stats: false }
+        Self {
+            ring_bytes: 8 << 20,
+            capture: Capture::Auto,
+            process_only: false,
+            pid_ns: PID_NS_INIT,
+            monitors: [Monitor::NONE; MONITORS_MAX],
+            peek_after_ns: 200_000_000,
+            stats: false,
+        }
     }
 }

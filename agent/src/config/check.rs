@@ -6,7 +6,9 @@ use super::{error::Error, file::File};
 use crate::{
     choice::{CaptureMethod, LogFormat},
     container::{Membership, Rule, Selection},
-    jsonl, uplink,
+    jsonl,
+    procfs::Monitors,
+    uplink,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,6 +21,8 @@ pub struct Config {
     pub capture: CaptureMethod,
     /// What tells containers apart.
     pub membership: Membership,
+    /// What containers' monitors are called.
+    pub monitors: Monitors,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
     /// Whether every run of the kernel side is counted and timed.
@@ -53,6 +57,7 @@ impl File {
         };
         let selection =
             Selection::new(rules("select.include", &self.select.include)?, rules("select.exclude", &self.select.exclude)?);
+        let monitors = Monitors::parse(&self.capture.monitors).map_err(|e| value("capture.monitors", e.to_string()))?;
         let ring_bytes = between("capture.ring_bytes", self.capture.ring_bytes, 4096, 1 << 30)?;
         let queue_bytes = between("uplink.queue_bytes", self.uplink.queue_bytes, 128 << 10, 1 << 40)?;
         let flush_interval_ms = between("uplink.flush_interval_ms", self.uplink.flush_interval_ms, 1, 60_000)?;
@@ -89,6 +94,7 @@ impl File {
             node,
             capture: self.capture.method,
             membership: self.capture.membership,
+            monitors,
             ring_bytes: ring_bytes as u32,
             bpf_stats: self.capture.bpf_stats,
             selection,

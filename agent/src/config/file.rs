@@ -7,6 +7,7 @@ use crate::{
     bpf,
     choice::{CaptureMethod, LogFormat},
     container::Membership,
+    procfs::monitor,
 };
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, str::FromStr as _};
@@ -36,6 +37,7 @@ pub(super) struct Node {
 pub(super) struct CaptureSection {
     pub(super) method: CaptureMethod,
     pub(super) membership: Membership,
+    pub(super) monitors: Vec<String>,
     pub(super) ring_bytes: u64,
     pub(super) bpf_stats: bool,
 }
@@ -84,6 +86,7 @@ impl Default for File {
             capture: CaptureSection {
                 method: CaptureMethod::Auto,
                 membership: Membership::Auto,
+                monitors: monitor::DEFAULT.map(str::to_owned).to_vec(),
                 ring_bytes: u64::from(bpf::Options::default().ring_bytes),
                 bpf_stats: false,
             },

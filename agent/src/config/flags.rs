@@ -40,6 +40,7 @@ impl Flags<'_> {
             layer.put("node", "name", args.node.clone());
             layer.put("capture", "method", args.capture.map(|m| to_value(&m)));
             layer.put("capture", "membership", args.membership.map(|m| to_value(&m)));
+            layer.put("capture", "monitors", (!args.monitor.is_empty()).then(|| args.monitor.clone()));
             layer.put("capture", "ring_bytes", args.ring_bytes.map(whole));
             layer.put("select", "include", rules(&args.select));
             layer.put("select", "exclude", rules(&args.exclude));

@@ -21,7 +21,7 @@ const fn key(section: &'static str, name: &'static str, env: &'static str, doc: 
 }
 
 /// All there is to configure.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 18] = [
     key("node", "name", "SURPRISAL_NODE", "Name of this node in everything that is sent. Empty: NODE_NAME, or the host's name."),
     key(
         "capture",
@@ -34,6 +34,12 @@ pub const KEYS: [Key; 17] = [
         "membership",
         "SURPRISAL_MEMBERSHIP",
         "What tells containers apart: auto (unified cgroup where a container has its own, else process), or process.",
+    ),
+    key(
+        "capture",
+        "monitors",
+        "SURPRISAL_MONITORS",
+        "Processes that hold containers, by name, * at the end for any rest; 1 to 8. A container is what descends from one.",
     ),
     key(
         "capture",

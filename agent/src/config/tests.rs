@@ -4,6 +4,7 @@ use crate::{
     cli::{Cli, Command},
     container::Membership,
     jsonl,
+    procfs::Monitors,
 };
 use clap::Parser as _;
 use std::{collections::HashMap, fs, str::FromStr as _};
@@ -90,6 +91,12 @@ fn flags_and_variables_of_every_type() {
     assert_eq!(config.admin.map(|a| a.port()), Some(9));
     let config = load(&["run", "--byte-budget", "0"], &[("SURPRISAL_BPF_STATS", "true")]).expect("good");
     assert_eq!((config.uplink.map(|u| u.byte_budget), config.bpf_stats), (Some(0), true));
+    let monitors = |names: &[&str]| Monitors::parse(names).expect("good");
+    assert_eq!(config.monitors, monitors(&["containerd-shim*", "conmon", "conmonrs"]));
+    let config = load(&["run"], &[("SURPRISAL_MONITORS", "a, b*")]).expect("good");
+    assert_eq!(config.monitors, monitors(&["a", "b*"]));
+    let config = load(&["run", "--monitor", "c"], &[("SURPRISAL_MONITORS", "a, b*")]).expect("good");
+    assert_eq!(config.monitors, monitors(&["c"]));
     let record = load(&["record", "--output", "x", "--node", "n"], &[]).expect("good");
     assert_eq!(record.node, "n");
 }
@@ -135,6 +142,8 @@ fn what_is_wrong_is_named() {
         (&["run", "--byte-budget", "7"], &[], "uplink.byte_budget: 7 is not 4096 to"),
         (&["run"], &[("SURPRISAL_BPF_STATS", "yes")], "SURPRISAL_BPF_STATS=\"yes\": is neither true nor false"),
         (&["run", "--jsonl-max-bytes", "1"], &[], "jsonl.max_bytes: 1 is not"),
+        (&["run", "--monitor", "a*b"], &[], "capture.monitors: \"a*b\" is no name of a process"),
+        (&["run"], &[("SURPRISAL_MONITORS", ",")], "capture.monitors: no name is given"),
         (&["run"], &[("SURPRISAL_ADMIN", "here")], "admin.listen: \"here\" is not ADDRESS:PORT"),
         (&["run", "--node", "a\nb"], &[], "node.name"),
     ] {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::procfs::SHIM_COMM;
 use std::{fs, os::unix::fs::symlink};
 use surprisal_agent_ebpf::abi::KEY_MNT_NS;
 
@@ -38,7 +37,7 @@ impl Node {
     }
 
     fn shim(&self, tgid: u32, own: &str) {
-        self.process(tgid, 1, SHIM_COMM, 100, "/");
+        self.process(tgid, 1, "containerd-shim", 100, "/");
         symlink(self.0.path().join("task/ns").join(own), self.0.path().join("proc").join(tgid.to_string()).join("cwd"))
             .expect("a link");
     }

@@ -3,9 +3,10 @@
 //! In: the kernel's own descriptions of itself, this process's rights, `/proc`. Out: facts for a
 //! [`Report`](super::report::Report). Never: a verdict.
 
-use super::report::{Hook, Right};
-use crate::procfs::{CgroupVersion, Procfs, SHIM_COMM};
+use super::report::{Hook, PidFacts, Right};
+use crate::procfs::{CgroupVersion, Procfs};
 use caps::Capability;
+use surprisal_agent_ebpf::abi::PID_NS_INIT;
 
 /// Oldest kernel with a ring buffer.
 pub(super) const KERNEL_FLOOR: (u32, u32) = (5, 8);
@@ -19,6 +20,8 @@ const TRACEPOINTS: [(&str, &str); 5] = [
 ];
 /// Runtimes, by the comm of their daemon.
 const RUNTIMES: [&str; 5] = ["containerd", "dockerd", "crio", "kubelet", "podman"];
+/// What runs containers without a monitor, by comm.
+const WITHOUT_MONITOR: [&str; 4] = ["systemd-nspawn", "lxc-start", "runc", "crun"];
 
 /// "6.18.5-x" → (6, 18).
 pub(super) fn version(release: &str) -> Option<(u32, u32)> {
@@ -72,9 +75,32 @@ pub(super) fn membership(version: CgroupVersion, ids_visible: bool) -> &'static 
     }
 }
 
+/// Which namespace's ids `/proc` shows.
+pub(super) fn pids(procfs: &Procfs) -> PidFacts {
+    let namespace = procfs.pid_namespace();
+    PidFacts {
+        namespace,
+        first: namespace == Some(PID_NS_INIT),
+        own: namespace.is_some() && namespace == procfs.own_pid_namespace(),
+    }
+}
+
+/// What runs here and holds containers that no monitor holds, by name.
+pub(super) fn unsupported(procfs: &Procfs) -> Vec<String> {
+    let without = |tgid: u32| {
+        let stat = procfs.stat(tgid).filter(|stat| stat.state != 'Z' && WITHOUT_MONITOR.contains(&stat.comm.as_str()))?;
+        // A monitor's own runtime comes and goes below it.
+        (!u32::try_from(stat.ppid).is_ok_and(|parent| procfs.is_monitor(parent))).then_some(stat.comm)
+    };
+    let mut found: Vec<String> = procfs.processes().unwrap_or_default().into_iter().filter_map(without).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
 pub(super) fn runtimes(procfs: &Procfs) -> Vec<String> {
     let comms = procfs.processes().unwrap_or_default().into_iter().filter_map(|tgid| Some(procfs.stat(tgid)?.comm));
-    let mut found: Vec<String> = comms.filter(|c| RUNTIMES.contains(&c.as_str()) && c != SHIM_COMM).collect();
+    let mut found: Vec<String> = comms.filter(|c| RUNTIMES.contains(&c.as_str())).collect();
     found.sort();
     found.dedup();
     found

@@ -5,7 +5,7 @@
 
 use super::{
     host::KERNEL_FLOOR,
-    report::{Hook, KernelFacts, Right, Verdict},
+    report::{Hook, KernelFacts, PidFacts, Right, Verdict},
 };
 use crate::{
     bpf::{self, Kernel, LoadError, btf},
@@ -28,6 +28,27 @@ pub(super) fn obstacles(kernel: &KernelFacts, rights: &[Right], hooks: &[Hook]) 
     }
     for right in rights.iter().filter(|r| !r.held) {
         out.push(format!("{} is missing: {}", right.name, right.purpose));
+    }
+    out
+}
+
+/// What cannot be followed or known although capture works.
+pub(super) fn warnings(pids: &PidFacts, runtimes: &[String], monitors: usize, unsupported: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    if !pids.own {
+        out.push(
+            "/proc shows another pid namespace than the agent's own: containers that ran before the agent are not followed; \
+             mount the agent's own /proc, or start it in that namespace (in Kubernetes: hostPID: true)"
+                .to_owned(),
+        );
+    } else if !pids.first && runtimes.is_empty() && monitors == 0 {
+        out.push(
+            "no container runtime is visible in this pid namespace: a pod needs hostPID: true to see its node's containers"
+                .to_owned(),
+        );
+    }
+    for name in unsupported {
+        out.push(format!("{name} runs here without a monitor above it: its containers are not followed (see capture.monitors)"));
     }
     out
 }

@@ -39,6 +39,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What stands in the way, one line each. Empty: nothing.
     pub obstacles: Vec<String>,
+    /// What cannot be followed or known here although capture works, one line each. Empty: nothing.
+    pub warnings: Vec<String>,
     /// The kernel.
     pub kernel: KernelFacts,
     /// Rights that matter here.
@@ -47,6 +49,8 @@ pub struct Report {
     pub hooks: Vec<Hook>,
     /// Cgroups.
     pub cgroups: CgroupFacts,
+    /// Process ids.
+    pub pids: PidFacts,
     /// Containers on this host.
     pub containers: ContainerFacts,
     /// What `run` would use.
@@ -101,12 +105,23 @@ pub struct CgroupFacts {
     pub ids_visible: bool,
 }
 
+/// Process ids: which namespace's are reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PidFacts {
+    /// Inode of the namespace that /proc shows. `None`: cannot be told.
+    pub namespace: Option<u32>,
+    /// It is the kernel's first one. If not, this node is itself a container (kind, k3d), or the agent is in a pod without `hostPID`.
+    pub first: bool,
+    /// The agent is in it.
+    pub own: bool,
+}
+
 /// Containers on this host.
 #[derive(Clone, Debug, Serialize)]
 pub struct ContainerFacts {
     /// Runtimes that run.
     pub runtimes: Vec<String>,
-    /// `containerd-shim*` processes.
+    /// Processes that hold containers: `containerd-shim*`, `conmon`.
     pub shims: usize,
     /// Containers that run, by key.
     pub running: usize,
@@ -144,6 +159,13 @@ impl Report {
         let version = serde_json::to_value(self.cgroups.version).unwrap_or_default();
         row("cgroups", version.as_str().unwrap_or_default(), self.cgroups.unified.as_deref().unwrap_or("no unified hierarchy"));
         row("cgroup ids", yes(self.cgroups.ids_visible), "can be told from here");
+        let namespace = self.pids.namespace.map_or_else(|| "unknown".to_owned(), |inode| format!("pid:[{inode}]"));
+        let note = match (self.pids.first, self.pids.own) {
+            (true, _) => "ids are those of the kernel's first namespace",
+            (false, true) => "nested: ids are those that this node shows",
+            (false, false) => "nested, and not the agent's own",
+        };
+        row("pid namespace", &namespace, note);
         let runtimes = self.containers.runtimes.join(", ");
         row("runtimes", if runtimes.is_empty() { "none" } else { &runtimes }, "running now");
         let running =
@@ -165,6 +187,9 @@ impl Report {
         });
         for obstacle in &self.obstacles {
             let _infallible = writeln!(text, "- {obstacle}");
+        }
+        for warning in &self.warnings {
+            let _infallible = writeln!(text, "warning: {warning}");
         }
         text
     }

@@ -1,7 +1,7 @@
 use super::{
     host::{hooks, rights, version},
-    judge::{judge, obstacles},
-    report::KernelFacts,
+    judge::{judge, obstacles, warnings},
+    report::{KernelFacts, PidFacts},
     *,
 };
 use crate::bpf::LoadError;
@@ -61,6 +61,25 @@ fn what_stands_in_the_way() {
     check(&bare, None, all, LoadError::NotAllowed, unsupported, "no BTF");
     let arm = KernelFacts { machine: "aarch64".into(), ..kernel() };
     check(&arm, types, all, LoadError::NotAllowed, unsupported, "only x86_64");
+}
+
+#[test]
+fn what_cannot_be_known() {
+    let pids = |first, own| PidFacts { namespace: Some(7), first, own };
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    for (pids, runtimes, monitors, unsupported, expect) in [
+        (pids(true, true), &["containerd"][..], 1, &[][..], &[][..]),
+        (pids(true, true), &[], 0, &[], &[]),
+        (pids(false, true), &["containerd"], 0, &[], &[]),
+        (pids(false, true), &[], 1, &[], &[]),
+        (pids(false, true), &[], 0, &[], &["needs hostPID: true to see"]),
+        (pids(true, false), &["containerd"], 1, &[], &["ran before the agent are not followed"]),
+        (pids(true, true), &[], 0, &["runc", "systemd-nspawn"], &["runc runs here without", "systemd-nspawn runs here without"]),
+    ] {
+        let found = warnings(&pids, &names(runtimes), monitors, &names(unsupported));
+        assert_eq!(found.len(), expect.len(), "{found:?}");
+        assert!(found.iter().zip(expect).all(|(text, part)| text.contains(part)), "{found:?} does not say {expect:?}");
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use super::{
     cgroup::{CgroupVersion, Cgroups},
+    monitor::Monitors,
     network::NetTotals,
-    shim,
     unified::Unified,
 };
 use procfs::{
@@ -28,6 +28,8 @@ pub enum Namespace {
     Network,
     /// Cgroups.
     Cgroup,
+    /// Process ids.
+    Pid,
 }
 
 impl Namespace {
@@ -36,6 +38,7 @@ impl Namespace {
             Self::Mount => "ns/mnt",
             Self::Network => "ns/net",
             Self::Cgroup => "ns/cgroup",
+            Self::Pid => "ns/pid",
         }
     }
 }
@@ -58,6 +61,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Procfs {
     root: PathBuf,
+    monitors: Monitors,
 }
 
 impl Default for Procfs {
@@ -69,7 +73,29 @@ impl Default for Procfs {
 impl Procfs {
     /// Mounted at `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), monitors: Monitors::default() }
+    }
+
+    /// The same, with other names of monitors.
+    #[must_use]
+    pub fn with_monitors(self, monitors: Monitors) -> Self {
+        Self { monitors, ..self }
+    }
+
+    /// Names of containers' monitors.
+    pub fn monitors(&self) -> &Monitors {
+        &self.monitors
+    }
+
+    /// Inode of the pid namespace whose ids this mount shows: that of its first process, or of this one where the first is closed
+    /// to us. `None`: no procfs.
+    pub fn pid_namespace(&self) -> Option<u32> {
+        self.namespace(1, Namespace::Pid).or_else(|| self.own_pid_namespace())
+    }
+
+    /// Inode of this process's pid namespace.
+    pub fn own_pid_namespace(&self) -> Option<u32> {
+        namespace_inode(&self.root.join("self").join(Namespace::Pid.link()))
     }
 
     /// A path below a process's directory.
@@ -88,9 +114,9 @@ impl Procfs {
         Stat::from_file(self.path(tgid, "stat")).ok()
     }
 
-    /// Whether a process is a living shim.
-    pub fn is_shim(&self, tgid: u32) -> bool {
-        self.stat(tgid).is_some_and(|stat| shim::is_shim(&stat))
+    /// Whether a process is a living monitor of containers.
+    pub fn is_monitor(&self, tgid: u32) -> bool {
+        self.stat(tgid).is_some_and(|stat| self.monitors.is(&stat))
     }
 
     /// Inode of one of a process's namespaces. `None`: gone, or not ours to see (`CAP_SYS_PTRACE`).
@@ -150,7 +176,7 @@ impl Procfs {
         // whose bundles are read as well, is not.
         let mut hosts = vec![1];
         let shims = self.processes().unwrap_or_default().into_iter();
-        hosts.extend(shims.filter(|tgid| self.is_shim(*tgid)).take(4));
+        hosts.extend(shims.filter(|tgid| self.is_monitor(*tgid)).take(4));
         let mut seen: Vec<_> = mounts("self").into_iter().map(|m| (m, PathBuf::from("/"))).collect();
         for host in hosts {
             let root = self.path(host, "root");

@@ -3,14 +3,13 @@
 //! In: procfs. Out: [`Walk`]: shims, what a runtime is still preparing, and members of containers. Never:
 //! names a container, keeps a process alive.
 //!
-//! A process belongs to a container when one of its ancestors is a `containerd-shim*` and its mount
-//! namespace is another than that shim's. What shares the shim's namespace is the runtime's (runc
+//! A process belongs to a container when one of its ancestors is a monitor (`containerd-shim*`, `conmon`; "shim" for short)
+//! and its mount namespace is another than that shim's. What shares the shim's namespace is the runtime's (runc
 //! on its way), and so is `runc init`, which waits in the new namespace for the order to start.
 
 use super::{
     cgroup::Cgroups,
     processes::{Error, Namespace, Procfs},
-    shim::SHIM_COMM,
     unified::Unified,
 };
 use crate::container::{
@@ -133,7 +132,7 @@ impl Walker {
         Some(Process {
             parent: u32::try_from(stat.ppid).unwrap_or(0),
             start_time: stat.starttime,
-            shim: !gone && stat.comm == SHIM_COMM,
+            shim: !gone && self.procfs.monitors().is_name(&stat.comm),
             gone,
         })
     }

@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
@@ -26,7 +26,14 @@ const COUNTDOWN: u64 = 200_000;
 type Promise = (&'static str, fn(&str) -> Result<()>);
 
 /// All of them.
-pub(crate) const ALL: [Promise; 3] = [("conservation", conservation), ("overload", overload), ("attribution", attribution)];
+pub(crate) const ALL: [Promise; 4] =
+    [("conservation", conservation), ("overload", overload), ("attribution", attribution), ("nested", nested)];
+
+/// Looks at one of them, by its name.
+pub(crate) fn one(name: &str, capture: &str) -> Result<()> {
+    let (_, promise) = ALL.iter().find(|(known, _)| *known == name).with_context(|| format!("no promise {name}"))?;
+    promise(capture)
+}
 
 /// Nothing is lost at a rate that the agent can follow; every call is delivered once.
 fn conservation(capture: &str) -> Result<()> {
@@ -85,6 +92,17 @@ fn attribution(capture: &str) -> Result<()> {
     for id in ["noisy", "quiet"] {
         ensure!(conserved(&recording, id, None)? == 0, "{id}: {:?}", recording.accounts.get(id));
     }
+    Ok(())
+}
+
+/// Whose calls they are, where this node is itself a container: agent, containers and test in a pid namespace below the first.
+fn nested(capture: &str) -> Result<()> {
+    let this = env::current_exe().context("finding this program")?;
+    let script = "mount -t proc proc /proc && exec \"$0\" --check attribution \"$1\"";
+    let mut unshare = Command::new("/bin/unshare");
+    unshare.args(["-m", "-p", "-f", "/bin/sh", "-c", script]).arg(this).arg(capture).stdin(Stdio::null());
+    let out = unshare.output().context("starting unshare")?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout).trim());
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! In: nothing but the machine. Out: one [`Report`] on the console, then the machine is off. Never: returns, since a
 //! first process that ends is a panic of the kernel.
 //!
-//! Called as `containerd-shim-fake` it is the shim of one container: see [`shim`].
+//! Called as `containerd-shim-fake` it is the shim of one container: see [`shim`]. With `--check NAME CAPTURE` it looks at one promise.
 
 mod checks;
 mod shim;
@@ -20,6 +20,17 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
     if args.first().is_some_and(|name| name.ends_with("containerd-shim-fake")) {
         return shim::main(&args[1..]);
+    }
+    if let [_, flag, name, capture] = &args[..]
+        && flag == "--check"
+    {
+        return match checks::one(name, capture) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if std::process::id() != 1 {
         eprintln!("vm-init is the first process of a virtual machine: see `cargo xtask vm`");

@@ -28,6 +28,9 @@ pub const KIND_END: u16 = 3;
 pub const CHUNK_LAST: u16 = 1;
 /// [`Chunk::flags`]: a look at a buffer that is still being filled; what follows may repeat these calls.
 pub const CHUNK_PEEK: u16 = 2;
+/// [`Chunk::flags`], for as long as the thread lives: it descends from a process that entered the container when its first one ran
+/// already (`kubectl exec`, an exec probe).
+pub const CHUNK_EXEC: u16 = 4;
 
 /// Set in a container key that is a mount namespace's inode because the container has no cgroup of its own.
 pub const KEY_MNT_NS: u64 = 1 << 63;
@@ -116,7 +119,7 @@ pub mod globals {
 pub struct Chunk {
     /// [`KIND_CHUNK`].
     pub kind: u16,
-    /// [`CHUNK_LAST`], [`CHUNK_PEEK`].
+    /// [`CHUNK_LAST`], [`CHUNK_PEEK`], [`CHUNK_EXEC`].
     pub flags: u16,
     /// Tokens filled, 0 to [`CHUNK_TOKENS`].
     pub len: u32,
@@ -226,6 +229,8 @@ pub struct Lineage {
 pub struct Seed {
     /// Container key.
     pub container: u64,
+    /// [`CHUNK_EXEC`] or 0.
+    pub flags: u64,
 }
 
 /// A name of processes that begin a lineage, as the kernel keeps names: both words of the name, after
@@ -295,7 +300,7 @@ const _: () = assert!(size_of::<Lifecycle>() == 48 + COMM_LEN + CGROUP_NAME_LEN 
 const _: () = assert!(size_of::<ContainerState>() == 56);
 const _: () = assert!(size_of::<NetState>() == 32 + 8 * REMOTE_WORDS);
 const _: () = assert!(size_of::<Lineage>() == 16);
-const _: () = assert!(size_of::<Seed>() == 8);
+const _: () = assert!(size_of::<Seed>() == 16);
 const _: () = assert!(size_of::<Totals>() == 32);
 const _: () = assert!(size_of::<Monitor>() == 32);
 

@@ -15,7 +15,8 @@ use aya_ebpf::{
 };
 use core::ptr::{NonNull, read_volatile, write_volatile};
 use surprisal_agent_ebpf::abi::{
-    CHUNK_HEADER, CHUNK_LAST, CHUNK_TOKENS, Chunk, ContainerState, KIND_BIRTH, KIND_CHUNK, KIND_END, Lifecycle, NetState,
+    CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_TOKENS, Chunk, ContainerState, KIND_BIRTH, KIND_CHUNK, KIND_END, Lifecycle,
+    NetState,
 };
 
 /// Appends a call to a thread's buffer; submits the buffer when it is full.
@@ -51,7 +52,7 @@ pub(crate) unsafe fn append(chunk: *mut Chunk, token: u16) {
 unsafe fn submit(chunk: *mut Chunk, len: u32, flags: u16) {
     // SAFETY: a live map value by the caller's promise.
     unsafe {
-        (*chunk).flags = flags;
+        (*chunk).flags = flags | (*chunk).flags & CHUNK_EXEC;
         (*chunk).comm = kernel::comm();
         let len = u64::from(len).min(CHUNK_TOKENS as u64);
         let size = CHUNK_HEADER as u64 + 2 * len;
@@ -96,9 +97,9 @@ pub(crate) fn wake() -> u64 {
     u64::from(flag)
 }
 
-/// Begins to follow a thread; `None`: no memory, counted.
+/// Begins to follow a thread, with [`CHUNK_EXEC`] in `flags` or not; `None`: no memory, counted.
 #[inline(always)]
-pub(crate) fn follow(task: Task, tgid: u32, container: u64) -> Option<NonNull<Chunk>> {
+pub(crate) fn follow(task: Task, tgid: u32, container: u64, flags: u16) -> Option<NonNull<Chunk>> {
     let state = CONTAINERS.get_ptr_mut(container)?;
     let Some(chunk) = threads::create(task) else {
         // SAFETY: a live map value.
@@ -110,6 +111,7 @@ pub(crate) fn follow(task: Task, tgid: u32, container: u64) -> Option<NonNull<Ch
     unsafe {
         maps::add(&raw mut (*state).live_threads, 1);
         (*p).kind = KIND_CHUNK;
+        (*p).flags = flags & CHUNK_EXEC;
         (*p).container = container;
         (*p).born_ns = bpf_ktime_get_ns();
         (*p).tgid = tgid;
@@ -181,7 +183,7 @@ pub(crate) fn enter(task: Task, tgid: u32, key: u64, mnt_ns: u32, shim_tgid: u32
         }
         return None;
     }
-    let chunk = follow(task, tgid, key);
+    let chunk = follow(task, tgid, key, if born { 0 } else { CHUNK_EXEC });
     if born && let Some(entry) = reserve() {
         report(entry, KIND_BIRTH, key, ContainerState::default(), shim_tgid);
     }

@@ -1,8 +1,11 @@
-//! `/metrics`, `/status`, `/livez` and `/readyz`, for those who watch this agent.
+//! `/metrics`, `/status`, `/containers`, `/livez` and `/readyz`, for those who watch this agent.
 //!
 //! In: HTTP requests. Out: figures, the line's balance, and whether it lives and captures. Never: changes anything.
 
-use crate::{metrics, status::Sources};
+use crate::{
+    metrics,
+    status::{Sources, containers::Row},
+};
 use axum::{
     Router,
     extract::State,
@@ -30,6 +33,7 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, ready: Arc<At
     let router = Router::new()
         .route("/metrics", get(figures))
         .route("/status", get(balance))
+        .route("/containers", get(containers))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .with_state(Shown { registry, ready, status });
@@ -49,6 +53,13 @@ async fn balance(State(shown): State<Shown>) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{:#}\n", shown.status.json())).into_response()
 }
 
+async fn containers(State(shown): State<Shown>) -> Response {
+    let rows: Vec<_> = shown.status.containers.get().iter().map(Row::from).collect();
+    // Strings and times: there is nothing that JSON could not say.
+    let text = serde_json::to_string_pretty(&rows).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], text + "\n").into_response()
+}
+
 async fn readiness(State(shown): State<Shown>) -> Response {
     if shown.ready.load(Ordering::Relaxed) {
         return "ok\n".into_response();
@@ -59,7 +70,10 @@ async fn readiness(State(shown): State<Shown>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{capture::stats::Shared, status::ask::ask};
+    use crate::{
+        capture::stats::Shared,
+        status::ask::{self, ask},
+    };
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -85,6 +99,7 @@ mod tests {
             started_at: jiff::Timestamp::UNIX_EPOCH,
             ring_bytes: 4096,
             capture: Shared::default(),
+            containers: crate::capture::listing::Listing::default(),
             uplink: None,
             jsonl: None,
         };
@@ -97,6 +112,8 @@ mod tests {
         assert!(figures.contains(metrics::CONTENT_TYPE) && figures.contains("surprisal_agent_build_info"), "{figures}");
         let answer = tokio::task::spawn_blocking(move || ask(address)).await.expect("no panic").expect("an answer");
         assert!(answer.table().contains("kernel buffer") && answer.json().contains("\"ring_bytes\": 4096"), "{answer:?}");
+        let answer = tokio::task::spawn_blocking(move || ask::containers(address)).await.expect("no panic");
+        assert_eq!(answer.expect("an answer").0, "[]\n");
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
         serving.abort();
     }

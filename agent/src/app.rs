@@ -135,8 +135,15 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     capture.stats().register(&mut registry);
     let ready = Arc::new(AtomicBool::new(true));
     let cancel = CancellationToken::new();
-    let sources =
-        Sources { node: config.node.clone(), started_at, ring_bytes: config.ring_bytes, capture: capture.stats(), uplink, jsonl };
+    let sources = Sources {
+        node: config.node.clone(),
+        started_at,
+        ring_bytes: config.ring_bytes,
+        capture: capture.stats(),
+        containers: capture.listing(),
+        uplink,
+        jsonl,
+    };
     let admin = admin(config, registry, &ready, sources).await?;
     info!(node = config.node, ?method, "capturing");
 

@@ -17,14 +17,16 @@
 mod counts;
 mod ended;
 mod entry;
+mod listed;
 mod waiting;
 
 pub use counts::{Balance, Held, Totals};
+pub use listed::{Listed, Naming};
 
 use crate::{
     container::{ContainerInfo, ContainerKey, Selection},
     decode::{Calls, Event, Life},
-    identity::Sighting,
+    identity::{Found, Sighting},
     record::{ProcessName, Record, Run},
 };
 use ended::Ended;
@@ -131,10 +133,18 @@ impl Attribution {
                 State::Named(_) => sum.add(entry.balance()),
                 // Until it is known whether anybody wants it, what the kernel lost of it is nobody's loss.
                 State::Naming(_) => sum.add(entry.delivered()),
-                State::Unwanted => {}
+                State::Unwanted(_) => {}
             }
         }
         sum
+    }
+
+    /// All containers known now, in any state, by id.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut all: Vec<_> =
+            self.entries.values().filter(|e| e.ended.is_none()).map(|e| e.listed(self.wall(e.since_ns))).collect();
+        all.sort_by(|a, b| a.id().cmp(&b.id()));
+        all
     }
 
     /// Kernel time to wall time.
@@ -178,7 +188,14 @@ impl Attribution {
                 }
                 let started_at = Some(self.wall(life.at_ns));
                 self.add(
-                    Sighting { key, cgroup_name: life.cgroup_name, tgid: life.tgid, shim_tgid: life.shim_tgid, started_at },
+                    Sighting {
+                        key,
+                        cgroup_name: life.cgroup_name,
+                        tgid: life.tgid,
+                        shim_tgid: life.shim_tgid,
+                        started_at,
+                        found: Found::Birth,
+                    },
                     now_ns,
                 );
             }
@@ -197,7 +214,8 @@ impl Attribution {
                 return;
             }
             // The ring buffer refused its birth.
-            let who = Sighting { key, cgroup_name: String::new(), tgid: calls.tgid, shim_tgid: 0, started_at: None };
+            let (found, started_at) = (Found::Inferred, None);
+            let who = Sighting { key, cgroup_name: String::new(), tgid: calls.tgid, shim_tgid: 0, started_at, found };
             if !self.add(who, now_ns) {
                 self.totals.calls_refused += calls.tokens.len() as u64;
                 self.unfollowed(&calls);
@@ -207,7 +225,7 @@ impl Attribution {
         }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.seen_ns = now_ns;
-        if matches!(entry.state, State::Unwanted) {
+        if matches!(entry.state, State::Unwanted(_)) {
             self.totals.calls_unselected += calls.tokens.len() as u64;
             self.unfollowed(&calls);
             return;
@@ -232,6 +250,7 @@ impl Attribution {
             gap: fresh.gap,
             tokens: fresh.tokens,
             last: fresh.last,
+            by_exec: calls.by_exec,
         };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.state {
@@ -246,7 +265,7 @@ impl Attribution {
                     self.settle_bare(key, out);
                 }
             }
-            State::Unwanted => {}
+            State::Unwanted(_) => {}
         }
     }
 
@@ -291,11 +310,11 @@ impl Attribution {
                 self.held.take(waiting.held());
                 self.totals.calls_unselected += waiting.held().calls;
             }
-            if !matches!(entry.state, State::Unwanted) {
+            if !matches!(entry.state, State::Unwanted(_)) {
                 // What still waits in the kernel is counted when it comes; what was lost there nobody wants.
                 self.retired.add(entry.delivered());
             }
-            entry.state = State::Unwanted;
+            entry.state = State::Unwanted(Arc::clone(info));
             self.threads -= std::mem::take(&mut entry.threads).len();
             self.to_ignore.push(key);
             return;
@@ -334,7 +353,7 @@ impl Attribution {
         self.to_name.retain(|who| who.key != key);
         self.threads -= entry.threads.len();
         let at = *entry.ended.get_or_insert(self.wall(now_ns));
-        if !matches!(entry.state, State::Unwanted) {
+        if !matches!(entry.state, State::Unwanted(_)) {
             self.retired.add(entry.balance());
         }
         out.extend(entry.account());

@@ -1,11 +1,14 @@
 //! A container's names, from its OCI bundle.
 //!
-//! In: `config.json` and `init.pid` of a bundle, reached through the working directory of the shim that
-//! runs it. Out: [`Bundle`]. Never: asks a runtime's socket or an API server, so nothing here waits.
+//! In: `config.json` and `init.pid` of a bundle, reached through the working directory of the monitor ("shim" for short) that
+//! holds it. Out: [`Bundle`]. Never: asks a runtime's socket or an API server, so nothing here waits.
 //!
 //! containerd starts a shim in its bundle, `…/io.containerd.runtime.v2.task/<namespace>/<id>`. Under CRI one
 //! shim holds a whole pod: its own bundle is the sandbox's, and those of the pod's containers lie beside it.
 //! `/proc/<shim>/cwd` leads there from any mount namespace.
+//!
+//! CRI-O and podman start a conmon for each container in its bundle, `…/overlay-containers/<id>/userdata`. What podman calls the
+//! container stands on conmon's command line only (`-n`).
 
 use crate::{
     container::{ContainerId, Kind, Names},
@@ -24,6 +27,10 @@ const CONFIG_MAX: u64 = 4 << 20;
 const NAME_MAX: usize = 1024;
 /// Bundles looked at beside a shim's own. A node runs a few hundred containers.
 const SIBLINGS_MAX: usize = 1024;
+
+/// Runtimes that give containers a kernel of their own, by what is in the names of their shims or programs: gVisor's `runsc`, Kata's
+/// `containerd-shim-kata-v2` and `kata-runtime`, firecracker-containerd's `aws.firecracker`.
+const OWN_KERNEL: [&str; 3] = ["runsc", "kata", "firecracker"];
 
 /// What a bundle says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,9 +94,15 @@ pub fn parse(json: &[u8], runtime_namespace: &str) -> Result<Bundle, serde_json:
         pod_uid: say(&["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
         name: say(&["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
         image: say(&["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image"]),
-        runtime_namespace: runtime_namespace.to_owned(),
+        // CRI-O and podman have none; what manages the container ("cri-o", "libpod") stands for it.
+        runtime_namespace: match runtime_namespace {
+            "" => say(&["io.container.manager"]),
+            known => known.to_owned(),
+        },
         // Guessed from the others, once the id is known too.
         workload: String::new(),
+        // Not the bundle's to say.
+        own_kernel: false,
         kind: match say(&["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]).as_str() {
             "sandbox" => Kind::Sandbox,
             _ => Kind::Container,
@@ -128,19 +141,25 @@ fn pod_uid_in(cgroups_path: &str) -> Option<String> {
 /// Where a bundle lies, by the last two parts of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// The runtime's namespace.
+    /// The runtime's namespace; empty: it has none (CRI-O, podman).
     pub runtime_namespace: String,
     /// The container's id.
     pub id: ContainerId,
+    /// The shim holds this container only.
+    pub alone: bool,
 }
 
 /// From a shim's working directory.
 pub fn location(path: &str) -> Option<Location> {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    if let Some(of_container) = path.strip_suffix("/userdata") {
+        let id = of_container.rsplit('/').next()?.parse().ok()?;
+        return Some(Location { runtime_namespace: String::new(), id, alone: true });
+    }
     let mut parts = path.rsplit('/');
     let id = parts.next()?.parse().ok()?;
     let runtime_namespace = parts.next()?;
-    is_name(runtime_namespace).then(|| Location { runtime_namespace: runtime_namespace.to_owned(), id })
+    is_name(runtime_namespace).then(|| Location { runtime_namespace: runtime_namespace.to_owned(), id, alone: false })
 }
 
 /// Bundles, reached through shims.
@@ -164,8 +183,14 @@ impl Bundles {
     pub fn read(&self, shim: u32, id: &ContainerId) -> Result<Bundle, Error> {
         let path = self.directory(shim, id).join("config.json");
         let json = read_bounded(&path, CONFIG_MAX).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let namespace = self.own(shim).map(|own| own.runtime_namespace).unwrap_or_default();
-        parse(&json, &namespace).map_err(|source| Error::Parse { path, source })
+        let own = self.own(shim);
+        let namespace = own.as_ref().map(|own| own.runtime_namespace.as_str()).unwrap_or_default();
+        let mut bundle = parse(&json, namespace).map_err(|source| Error::Parse { path, source })?;
+        if own.is_some_and(|own| own.alone) && bundle.names.pod.is_empty() && bundle.names.name.is_empty() {
+            bundle.names.name = name_on(&self.procfs.command_line(shim)).unwrap_or_default();
+        }
+        bundle.names.own_kernel = own_kernel(&self.procfs, shim);
+        Ok(bundle)
     }
 
     /// First process of `id`, in the runtime's pid namespace. `None`: not started, or gone.
@@ -176,7 +201,11 @@ impl Bundles {
 
     /// The shim's own id first, then the ids of the bundles beside it; at most 1,025.
     pub fn around(&self, shim: u32) -> Vec<ContainerId> {
-        let own = self.own(shim).map(|own| own.id);
+        let own = self.own(shim);
+        if let Some(own) = own.as_ref().filter(|own| own.alone) {
+            return vec![own.id.clone()];
+        }
+        let own = own.map(|own| own.id);
         let beside = fs::read_dir(self.cwd(shim).join("..")).into_iter().flatten().take(SIBLINGS_MAX);
         let beside = beside.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).filter(|id| Some(id) != own.as_ref());
         own.iter().cloned().chain(beside).collect()
@@ -194,6 +223,32 @@ impl Bundles {
             _ => cwd.join("..").join(Path::new(id.as_str())),
         }
     }
+}
+
+/// Whether a shim's runtime gives containers a kernel of their own. The shim is the host's: a container cannot pretend.
+fn own_kernel(procfs: &Procfs, shim: u32) -> bool {
+    let args = procfs.command_line(shim);
+    let told = args.iter().zip(args.iter().skip(1)).find(|(flag, _)| ["-r", "--runtime"].contains(&flag.as_str()));
+    // conmon says which runtime it starts; of containerd's shims the name does.
+    let runtime = told.map(|(_, path)| path.clone()).or_else(|| procfs.program(shim)).unwrap_or_default();
+    let name = runtime.rsplit('/').next().unwrap_or_default();
+    OWN_KERNEL.iter().any(|sandboxed| name.contains(sandboxed))
+}
+
+/// What conmon was told to call its container: `-n NAME`, `--name NAME`, `--name=NAME`.
+fn name_on(command_line: &[String]) -> Option<String> {
+    let mut args = command_line.iter();
+    while let Some(arg) = args.next() {
+        let name = match arg.as_str() {
+            "-n" | "--name" => args.next()?.as_str(),
+            other => match other.strip_prefix("--name=") {
+                Some(name) => name,
+                None => continue,
+            },
+        };
+        return is_name(name).then(|| name.to_owned());
+    }
+    None
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! `WAKE_MS`: then it looks at sleeping threads, counters, new names and the stop signal.
 
 mod error;
+pub mod listing;
 mod naming;
 mod remotes;
 mod seeding;
@@ -27,6 +28,7 @@ use crate::{
     record::Record,
 };
 use aya::maps::{MapData, RingBuf};
+use listing::Listing;
 use naming::Naming;
 use rustix::event::{PollFd, PollFlags, poll};
 use stats::Stats;
@@ -73,6 +75,7 @@ pub struct Capture {
     naming: Naming,
     sinks: Vec<Box<dyn Sink>>,
     stats: stats::Shared,
+    listing: Listing,
     now: Stats,
     out: Vec<Record>,
 }
@@ -101,6 +104,7 @@ impl Capture {
             naming,
             sinks,
             stats: stats::Shared::default(),
+            listing: Listing::default(),
             now: Stats::default(),
             out: Vec::new(),
         })
@@ -109,6 +113,11 @@ impl Capture {
     /// Where the counts can be read while [`Capture::run`] runs.
     pub fn stats(&self) -> stats::Shared {
         self.stats.clone()
+    }
+
+    /// Where its containers can be read while [`Capture::run`] runs.
+    pub fn listing(&self) -> Listing {
+        self.listing.clone()
     }
 
     /// The kernel side.
@@ -211,6 +220,7 @@ impl Capture {
         self.now.containers = self.attribution.len();
         self.now.threads = self.attribution.threads();
         self.stats.publish(self.now);
+        self.listing.publish(self.attribution.list());
     }
 
     fn network(&self, key: ContainerKey, tgid: u32, shim: u32) -> v1::Network {

@@ -45,6 +45,8 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Ask a running agent for its balance: what came into each hop, what was dropped and why, what is held
     Status(StatusArgs),
+    /// Ask a running agent which containers it knows: found how, named from what, followed since when, and why not
+    Containers(ContainersArgs),
 }
 
 /// How to capture: the same for `run` and `record`.
@@ -148,6 +150,17 @@ pub struct StatusArgs {
     pub output: Output,
 }
 
+/// `containers`.
+#[derive(Clone, Debug, Args)]
+pub struct ContainersArgs {
+    /// Where the agent serves /containers: what `run` was given as --admin [default: 127.0.0.1:7677] [env: SURPRISAL_ADMIN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
+    /// How the answer looks
+    #[arg(long, short, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    pub output: Output,
+}
+
 /// How an answer looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -178,7 +191,7 @@ mod tests {
 
     #[test]
     fn help_says_what_it_says() {
-        for command in ["", "run", "record", "probe", "status"] {
+        for command in ["", "run", "record", "probe", "status", "containers"] {
             insta::assert_snapshot!(format!("help_{command}"), help(command));
         }
     }

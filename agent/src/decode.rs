@@ -4,7 +4,9 @@
 //!
 //! **Invariant:** no length in a record is believed: it is checked against the bytes that are there.
 
-use surprisal_agent_ebpf::abi::{self, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle};
+use surprisal_agent_ebpf::abi::{
+    self, CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle,
+};
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Calls {
     pub peek: bool,
     /// The thread has ended.
     pub last: bool,
+    /// It descends from a process that entered the container later.
+    pub by_exec: bool,
 }
 
 /// Why bytes are no record.
@@ -143,6 +147,7 @@ fn chunk(header: &[u8], rest: &[u8]) -> Result<Calls, Error> {
         tokens: tokens.chunks_exact(2).map(|t| u16::from_ne_bytes([t[0], t[1]])).collect(),
         peek: flags & CHUNK_PEEK != 0,
         last: flags & CHUNK_LAST != 0,
+        by_exec: flags & CHUNK_EXEC != 0,
     })
 }
 
@@ -178,6 +183,9 @@ mod tests {
         assert_eq!((calls.container, calls.first_seq, calls.start_ns, calls.born_ns), (7, 1000, 42, 99));
         assert_eq!((calls.tgid, calls.tid, calls.tokens, calls.last, calls.peek), (11, 12, vec![59, 0], true, false));
         assert_eq!(&calls.comm[..5], b"redis");
+        assert!(!calls.by_exec);
+        let by_exec = decode(&record(2, &[59, 0], CHUNK_PEEK | CHUNK_EXEC));
+        assert!(matches!(by_exec, Ok(Event::Calls(Calls { by_exec: true, peek: true, last: false, .. }))), "{by_exec:?}");
     }
 
     #[test]

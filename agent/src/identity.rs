@@ -31,6 +31,17 @@ const PAUSES_MS: [u64; 6] = [2, 5, 15, 40, 100, 250];
 /// Shims asked for a container whose own shim is not known.
 const SHIMS_MAX: usize = 64;
 
+/// How a container was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Its first process was seen to be executed.
+    Birth,
+    /// It ran before the agent, and the walk of `/proc` found it.
+    Walk,
+    /// Its birth was lost; its calls came.
+    Inferred,
+}
+
 /// What is known of a container before it has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
@@ -44,6 +55,8 @@ pub struct Sighting {
     pub shim_tgid: u32,
     /// When its first process was executed. `None`: it ran before the agent.
     pub started_at: Option<Timestamp>,
+    /// How it was found.
+    pub found: Found,
 }
 
 /// Names containers, and remembers.
@@ -161,6 +174,9 @@ impl Resolver {
     /// namespace, or was given its cgroup.
     fn by_process(&self, shim: u32, s: &Sighting, cgroups: &Cgroups) -> Option<ContainerInfo> {
         let mnt_ns = s.key.mnt_ns().or_else(|| self.procfs.namespace(s.tgid, Namespace::Mount));
+        if let Some(own) = self.bundles.own(shim).filter(|own| own.alone) {
+            return self.read(shim, &own.id, s);
+        }
         let around = self.bundles.around(shim);
         let is_it = |id: &&ContainerId| {
             let init = self.bundles.init_pid(shim, id);

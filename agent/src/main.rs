@@ -10,11 +10,14 @@ use std::{
 use surprisal_agent::{
     app::{self, Job},
     cause,
-    cli::{Cli, Command, Output, ProbeArgs, StatusArgs},
+    cli::{Cli, Command, ContainersArgs, Output, ProbeArgs, StatusArgs},
     config::{self, Config, Flags},
     exit, logging, preflight,
     procfs::Procfs,
-    status::ask::{self, ask},
+    status::{
+        ask::{self, ask},
+        containers::table,
+    },
 };
 
 /// An error and the code that says what kind it is.
@@ -46,6 +49,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Record(args) => (None, Some(args)),
         Command::Probe(args) => return probe(args),
         Command::Status(args) => return status(args),
+        Command::Containers(args) => return containers(args),
     };
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let config = Config::load(Flags { run, record, log_format: cli.log_format }, &config::Process, &hostname)
@@ -73,15 +77,27 @@ fn probe(args: &ProbeArgs) -> Result<u8, Failure> {
 
 fn status(args: &StatusArgs) -> Result<u8, Failure> {
     let address = config::admin_of(args.admin, &config::Process).map_err(|e| Failure::new(exit::CONFIG, e))?;
-    let answer = ask(address).map_err(|e| {
-        let code = if matches!(e, ask::Error::Unreachable { .. }) { exit::UNAVAILABLE } else { exit::DATA };
-        Failure::new(code, e)
-    })?;
+    let answer = ask(address).map_err(unanswered)?;
     match args.output {
         Output::Table => say(&answer.table())?,
         Output::Json => say(answer.json())?,
     }
     Ok(exit::OK)
+}
+
+fn containers(args: &ContainersArgs) -> Result<u8, Failure> {
+    let address = config::admin_of(args.admin, &config::Process).map_err(|e| Failure::new(exit::CONFIG, e))?;
+    let (json, rows) = ask::containers(address).map_err(unanswered)?;
+    match args.output {
+        Output::Table => say(&table(&rows))?,
+        Output::Json => say(&json)?,
+    }
+    Ok(exit::OK)
+}
+
+fn unanswered(error: ask::Error) -> Failure {
+    let code = if matches!(error, ask::Error::Unreachable { .. }) { exit::UNAVAILABLE } else { exit::DATA };
+    Failure::new(code, error)
 }
 
 fn say(text: &str) -> Result<(), Failure> {

@@ -71,6 +71,8 @@ pub struct Run {
     pub tokens: Vec<u16>,
     /// The thread has ended.
     pub last: bool,
+    /// It was started by exec (`kubectl exec`, an exec probe): it descends from a process that entered the container later.
+    pub by_exec: bool,
 }
 
 /// A process name (comm): at most 15 bytes, not always UTF-8.
@@ -146,6 +148,7 @@ impl Run {
             tokens: self.tokens.iter().flat_map(|t| t.to_le_bytes()).collect(),
             gap: self.gap,
             last: self.last,
+            by_exec: self.by_exec,
         }
     }
 
@@ -163,6 +166,7 @@ impl Run {
             gap: self.gap,
             calls: self.tokens.iter().copied().map(Token).collect(),
             last: self.last,
+            by_exec: self.by_exec,
         }
     }
 }
@@ -194,6 +198,7 @@ mod tests {
             gap: 4,
             tokens: vec![0x0102, 59],
             last: true,
+            by_exec: true,
         };
         let wire = run.to_wire(&info);
         assert_eq!((wire.tokens.as_slice(), wire.started_ns, wire.gap, wire.last), ([2, 1, 59, 0].as_slice(), 1_500, 4, true));

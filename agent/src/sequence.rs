@@ -131,6 +131,7 @@ mod tests {
             tokens: tokens.to_vec(),
             peek,
             last,
+            by_exec: false,
         }
     }
 

@@ -22,11 +22,16 @@
 
 mod agent;
 pub mod ask;
+pub mod containers;
 mod hops;
 
 pub use agent::{Agent, Bounds, Program};
 
-use crate::{bpf::Runs, capture::stats, jsonl, uplink};
+use crate::{
+    bpf::Runs,
+    capture::{listing::Listing, stats},
+    jsonl, uplink,
+};
 use jiff::Timestamp;
 use surprisal_proto::{status, time, v1};
 
@@ -41,6 +46,8 @@ pub struct Sources {
     pub ring_bytes: u32,
     /// The capture thread.
     pub capture: stats::Shared,
+    /// Its containers.
+    pub containers: Listing,
     /// The uplink, if there is one.
     pub uplink: Option<uplink::View>,
     /// The JSON Lines file, if there is one.

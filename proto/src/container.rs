@@ -57,6 +57,9 @@ pub struct Names {
     /// Kind; a recording only says whether it is a sandbox.
     #[serde(rename = "sandbox", with = "sandbox", skip_serializing_if = "Kind::is_not_sandbox")]
     pub kind: Kind,
+    /// A sandboxed runtime (gVisor, Kata) holds it, with a kernel of its own: its calls are the sandbox's, not the container's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own_kernel: bool,
 }
 
 /// What kind of thing the runtime runs.
@@ -101,7 +104,7 @@ mod sandbox {
 impl From<Container> for v1::Container {
     fn from(container: Container) -> Self {
         let Container { id, node, names, started_at } = container;
-        let Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind } = names;
+        let Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind, own_kernel } = names;
         Self {
             id,
             node,
@@ -114,6 +117,7 @@ impl From<Container> for v1::Container {
             workload,
             kind: v1::container::Kind::from(kind).into(),
             started_at: started_at.map(time::to_wire),
+            own_kernel,
         }
     }
 }
@@ -170,6 +174,7 @@ impl TryFrom<v1::Container> for Container {
             workload,
             kind: _as_above,
             started_at,
+            own_kernel,
         } = message;
         if id.is_empty() {
             return Err(BadContainer::NoId);
@@ -178,7 +183,7 @@ impl TryFrom<v1::Container> for Container {
             return Err(BadContainer::NoNode);
         }
         let started_at = started_at.map(|at| time::from_wire(at).ok_or(BadContainer::StartedAt)).transpose()?;
-        let names = Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind };
+        let names = Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind, own_kernel };
         Ok(Self { id, node, names, started_at })
     }
 }

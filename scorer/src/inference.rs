@@ -158,6 +158,7 @@ mod tests {
             key: Key { node: "n".into(), id: "c".try_into().expect("an id") },
             thread: ThreadId { tgid: 1, tid },
             process: "p".into(),
+            by_exec: false,
             workload: workload.into(),
             window: Window { first_sequence: 0, started_ns: 0, from_start: true, context: vec![], calls: vec![Token(0); calls] },
             cut_at: Duration::ZERO,

@@ -232,11 +232,44 @@ fn found_when_the_agent_starts_last_on_cgroup_v1() -> Result<()> {
     before_and_after(Cgroups::V1Only, &[])
 }
 
+/// *Exec is not the workload*: what `ctr task exec` (as `kubectl exec` and exec probes) puts into a container is marked, with all that
+/// descends from it, whether it came before the agent or after; the container's own processes are not.
+#[test]
+fn what_exec_starts_is_marked() -> Result<()> {
+    let containerd = Containerd::start()?;
+    let busybox = images::busybox()?;
+    containerd.import(&busybox)?;
+    let own = "while :; do cat /proc/self/stat >/dev/null; sleep 0.1; done";
+    let server = containerd.run(&Run::new("server", &busybox, &["sh", "-c", own]))?;
+    let early = server.exec_detached(&["sh", "-c", "while :; do true & sleep 0.1; ls / >/dev/null; done"])?;
+    let tape = Tape::of(containerd, busybox, &[])?;
+    server.exec(&["sh", "-c", "ls / | cat >/dev/null"])?;
+    let path = tape.path.clone();
+    let marks = |recording: &Recording, marked: bool| {
+        let of = recording.calls.iter().filter(|c| c.container == "server" && c.by_exec == marked);
+        of.map(|c| c.process.clone()).collect::<std::collections::BTreeSet<_>>()
+    };
+    wait_for("calls of all three", SOON, || {
+        let recording = Recording::read_so_far(&path).ok()?;
+        let (by_exec, own) = (marks(&recording, true), marks(&recording, false));
+        let late = recording.calls.iter().any(|c| c.by_exec && c.process == "cat");
+        (late && by_exec.contains("ls") && by_exec.contains("sleep") && own.contains("cat")).then_some(())
+    });
+    let recording = tape.stop()?;
+    let own = marks(&recording, false);
+    ensure!(!own.contains("ls"), "unmarked: {own:?}");
+    let early_calls = recording.calls.iter().find(|c| c.pid == early).context("calls of the early exec")?;
+    ensure!(early_calls.by_exec, "{early_calls:?}");
+    ensure!(recording.calls.iter().filter(|c| c.pid == server.pid()).all(|c| !c.by_exec), "the first process is marked");
+    drop(server);
+    Ok(())
+}
+
 /// 200 short-lived containers leave no entry behind, in the kernel's tables or the agent's.
 #[test]
 fn short_lived_containers_leave_nothing() -> Result<()> {
     let tape = Tape::start(Cgroups::Host, &["--admin", "127.0.0.1:0"])?;
-    let address = admin_address(&tape.agent.log()).context("the agent says where its admin endpoint is")?;
+    let address = agent::admin_address(&tape.agent.log()).context("the agent says where its admin endpoint is")?;
     for n in 0..200 {
         tape.run(&format!("short-{n}"), &["exact"])?;
     }
@@ -289,13 +322,6 @@ fn the_kernel_side_is_heard_in_the_log() -> Result<()> {
     let container = containerd.run(&Run::new("logged", &busybox, &["sleep", "60"]))?;
     agent.wait_for_log(&format!("process {} enters container", container.pid()), SOON)?;
     Ok(())
-}
-
-/// `listening` with the address that was really bound.
-fn admin_address(log: &str) -> Option<String> {
-    let line = log.lines().find(|l| l.contains("admin endpoint"))?;
-    let start = line.find("127.0.0.1:")?;
-    Some(line[start..].split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next()?.to_owned())
 }
 
 fn get(address: &str, path: &str) -> Result<String> {

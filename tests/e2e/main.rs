@@ -9,6 +9,8 @@ mod harness;
 mod kernels;
 mod kubernetes;
 mod line;
+mod listing;
+mod monitors;
 mod nested;
 mod network;
 mod overload;

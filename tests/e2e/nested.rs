@@ -40,6 +40,11 @@ fn containers_before_and_after_with_threads_in_a_hash_map() -> Result<()> {
     run(1, "capture::found_when_the_agent_starts_last_with_threads_in_a_hash_map")
 }
 
+#[test]
+fn what_exec_starts() -> Result<()> {
+    run(1, "capture::what_exec_starts_is_marked")
+}
+
 /// Every call of many threads, in their order.
 #[test]
 fn threads() -> Result<()> {
@@ -54,6 +59,17 @@ fn an_agent_that_is_started_again() -> Result<()> {
 #[test]
 fn network_counters() -> Result<()> {
     run(1, "network::connections_and_bytes_are_counted_for_both_ends")
+}
+
+#[test]
+fn each_container_with_its_reason() -> Result<()> {
+    run(1, "listing::each_container_with_its_reason")
+}
+
+/// A container that conmon holds.
+#[test]
+fn below_conmon() -> Result<()> {
+    run(1, "monitors::containers_below_conmon")
 }
 
 /// Evidence names processes and threads.

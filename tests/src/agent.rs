@@ -34,3 +34,10 @@ pub fn start(scratch: &Scratch, args: &[&str]) -> Result<Daemon> {
 pub fn run(args: &[&str]) -> Result<Output> {
     Ok(command(args)?.stdin(Stdio::null()).output()?)
 }
+
+/// Where an agent's admin endpoint listens, by its log: the address that was really bound.
+pub fn admin_address(log: &str) -> Option<String> {
+    let line = log.lines().find(|l| l.contains("admin endpoint"))?;
+    let start = line.find("127.0.0.1:")?;
+    Some(line[start..].split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next()?.to_owned())
+}

@@ -207,6 +207,12 @@ impl Run {
         self.option("--with-ns", format!("network:{}", path.display()))
     }
 
+    /// Held by another shim: the program at `path`.
+    #[must_use]
+    pub fn shim(self, path: &Path) -> Self {
+        self.option("--runtime", path.display().to_string())
+    }
+
     /// With an annotation of its OCI bundle, as Kubernetes' runtime writes them.
     #[must_use]
     pub fn annotation(self, key: &str, value: &str) -> Self {
@@ -267,10 +273,19 @@ impl Container {
 
     /// Runs a command in it, through the runtime as `kubectl exec` does.
     pub fn exec(&self, command: &[&str]) -> Result<Output> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("exec-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut ctr = self.containerd.ctr_command(&["task", "exec", "--exec-id", &id, &self.id]);
+        let mut ctr = self.containerd.ctr_command(&["task", "exec", "--exec-id", &exec_id(), &self.id]);
         ctr.args(command).output().context("starting ctr")
+    }
+
+    /// Starts a command in it, and leaves it running. Its process id.
+    pub fn exec_detached(&self, command: &[&str]) -> Result<u32> {
+        let id = exec_id();
+        let exec = ["task", "exec", "--detach", "--exec-id", &id, &self.id];
+        self.containerd.ctr(&[&exec[..], command].concat())?;
+        // `PID INFO`, and the information of what was executed names its id.
+        let list = self.containerd.ctr(&["task", "ps", &self.id])?;
+        let line = list.lines().find(|line| line.contains(&id)).with_context(|| format!("no {id} in {list}"))?;
+        line.split_whitespace().next().and_then(|pid| pid.parse().ok()).with_context(|| format!("no process id: {line}"))
     }
 
     /// A host's program in its network namespace.
@@ -315,4 +330,10 @@ impl Container {
         let mut tasks = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         Ok(!tasks.any(|fields| fields.first() == Some(&&*self.id) && fields.last() != Some(&"STOPPED")))
     }
+}
+
+/// A new name for a command in a container.
+fn exec_id() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("exec-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }

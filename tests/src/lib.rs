@@ -21,6 +21,7 @@
 
 pub mod agent;
 pub mod attacks;
+pub mod conmon;
 pub mod containerd;
 pub mod daemon;
 #[cfg(feature = "replay")]

@@ -56,10 +56,12 @@ impl Part {
         [Self::Bpf, Self::Libtorch, Self::Containers, Self::Kubernetes, Self::Vm, Self::Fuzz, Self::Tools];
 }
 
-const CONTAINERS: [Need; 11] = [
+const CONTAINERS: [Need; 12] = [
     Need { file: "containerd", package: "containerd" },
     Need { file: "ctr", package: "containerd" },
     Need { file: "runc", package: "runc" },
+    // CRI-O's and podman's monitor.
+    Need { file: "conmon", package: "conmon" },
     Need { file: "/usr/lib/cni/bridge", package: "containernetworking-plugins" },
     Need { file: "busybox", package: "busybox-static" },
     Need { file: "mmdebstrap", package: "mmdebstrap" },

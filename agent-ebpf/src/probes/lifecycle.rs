@@ -5,6 +5,7 @@
 //! A process that executes a container's monitor (`containerd-shim*`, `conmon`) on the host begins a lineage; its children
 //! inherit it. A process of a lineage that executes a program in another mount namespace than the monitor's has become the
 //! container's: what went before (runc) is the runtime's, what follows is the container's, and its children inherit that.
+//! One that enters a container which lives already was started by exec, and so is all that descends from it.
 //!
 //! Lineages are kept by process ids of the agent's pid namespace, because the agent's walk adds to them. A process that is not in
 //! that namespace has none there, and no lineage: nobody here could say whose it is.
@@ -33,8 +34,8 @@ pub(crate) fn sched_process_fork(ctx: Context) -> i32 {
     let child_tgid = child.tgid();
     if let Some(parent) = threads::get(Task::current()) {
         // SAFETY: the current thread's buffer.
-        let container = unsafe { (*parent.as_ptr()).container };
-        containers::follow(child, child_tgid, container);
+        let (container, flags) = unsafe { ((*parent.as_ptr()).container, (*parent.as_ptr()).flags) };
+        containers::follow(child, child_tgid, container, flags);
         return 0;
     }
     let tgid = Task::current().tgid();

@@ -19,7 +19,7 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 use core::ptr::{read_volatile, write_volatile};
-use surprisal_agent_ebpf::abi::{CHUNK_PEEK, CHUNK_TOKENS, Chunk};
+use surprisal_agent_ebpf::abi::{CHUNK_EXEC, CHUNK_PEEK, CHUNK_TOKENS, Chunk};
 
 /// `struct bpf_iter__task`.
 #[repr(C)]
@@ -60,7 +60,7 @@ pub(crate) extern "C" fn peek(ctx: *const IterTask) -> i32 {
         };
         let copy = entry.as_mut_ptr();
         let failed = bpf_probe_read_kernel(copy.cast(), size_of::<Chunk>() as u32, chunk.cast()) != 0;
-        (*copy).flags = CHUNK_PEEK;
+        (*copy).flags = CHUNK_PEEK | (*copy).flags & CHUNK_EXEC;
         (*copy).len = len;
         (*copy).comm = task.comm();
         (*copy).first_seq = first;
@@ -87,11 +87,11 @@ pub(crate) extern "C" fn seed(ctx: *const IterTask) -> i32 {
     let tgid = task.tgid();
     let Some(seed) = SEEDS.get_ptr(tgid) else { return 0 };
     // SAFETY: a live map value.
-    let container = unsafe { (*seed).container };
+    let (container, flags) = unsafe { ((*seed).container, (*seed).flags as u16) };
     if CONTAINERS.get_ptr(container).is_none() || task.exiting() || threads::get(task).is_some() {
         return 0;
     }
-    let Some(_chunk) = containers::follow(task, tgid, container) else { return 0 };
+    let Some(_chunk) = containers::follow(task, tgid, container, flags) else { return 0 };
     // It may have begun to exit meanwhile: whoever deletes the buffer counts the thread out.
     if task.exiting() && threads::delete(task) {
         containers::left(container);

@@ -2,7 +2,11 @@
 //!
 //! In: a sighting, its state and counters as they change. Out: its balance, and the account of it that sinks get. Pure.
 
-use super::{counts::Balance, waiting::Waiting};
+use super::{
+    counts::Balance,
+    listed::{Listed, Naming},
+    waiting::Waiting,
+};
 use crate::{container::ContainerInfo, identity::Sighting, record::Record, sequence::Sequencer};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ pub(super) enum State {
     /// Known and wanted.
     Named(Arc<ContainerInfo>),
     /// Known, and not selected.
-    Unwanted,
+    Unwanted(Arc<ContainerInfo>),
 }
 
 /// A container.
@@ -27,6 +31,8 @@ pub(super) struct Entry {
     pub(super) kernel: ContainerState,
     /// The balance that was told last.
     sent: Balance,
+    /// When it was found.
+    pub(super) since_ns: u64,
     /// When the kernel last gave a sign of it.
     pub(super) seen_ns: u64,
     pub(super) ended: Option<Timestamp>,
@@ -41,9 +47,20 @@ impl Entry {
             threads: Sequencer::default(),
             kernel: ContainerState::default(),
             sent: Balance::default(),
+            since_ns: now_ns,
             seen_ns: now_ns,
             ended: None,
         }
+    }
+
+    /// As people see it.
+    pub(super) fn listed(&self, since: Timestamp) -> Listed {
+        let (naming, info) = match &self.state {
+            State::Naming(_) => (Naming::Asked, None),
+            State::Named(info) => (Naming::Followed, Some(info)),
+            State::Unwanted(info) => (Naming::Unwanted, Some(info)),
+        };
+        Listed { who: self.who.clone(), naming, info: info.map(Arc::clone), since }
     }
 
     /// Its balance as far as it was read from the kernel.

@@ -19,6 +19,7 @@ fn calls(first_seq: u64, tokens: &[u16], peek: bool, last: bool) -> Event {
         tokens: tokens.to_vec(),
         peek,
         last,
+        by_exec: false,
     })
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use aya::maps::MapError;
 use std::collections::HashSet;
-use surprisal_agent_ebpf::abi::{ContainerState, Lineage, Seed, maps};
+use surprisal_agent_ebpf::abi::{CHUNK_EXEC, ContainerState, Lineage, Seed, maps};
 
 /// A process that belongs to a shim's lineage but to no container: the shim itself, runc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Member {
     pub cgroup_id: u64,
     /// Its mount namespace inode.
     pub mnt_ns: u32,
+    /// It descends from a process that entered the container later.
+    pub by_exec: bool,
 }
 
 /// Seeds the kernel's maps; keep it for as many walks as needed.
@@ -78,7 +80,8 @@ impl Seeder {
             if kernel.add_container(m.key, state)? {
                 born.push(m.key);
             }
-            self.maps.seeds.insert(m.tgid, Seed { container: m.key }, 0).map_err(map_error(maps::SEEDS))?;
+            let flags = if m.by_exec { u64::from(CHUNK_EXEC) } else { 0 };
+            self.maps.seeds.insert(m.tgid, Seed { container: m.key, flags }, 0).map_err(map_error(maps::SEEDS))?;
         }
         if any {
             kernel.run_seed()?;

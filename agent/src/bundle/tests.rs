@@ -99,7 +99,10 @@ fn locations() {
     let path = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
     assert_eq!(at(path), Some(("k8s.io".into(), "c1".into())));
     assert_eq!(at(&format!("{path} (deleted)")), Some(("k8s.io".into(), "c1".into())));
-    for bad in ["", "/", "c1", "/c1", "/run/.."] {
+    let path = "/var/lib/containers/storage/overlay-containers/0123/userdata";
+    let alone = Location { runtime_namespace: String::new(), id: "0123".parse().expect("an id"), alone: true };
+    assert_eq!(location(path), Some(alone));
+    for bad in ["", "/", "c1", "/c1", "/run/..", "/userdata"] {
         assert_eq!(at(bad), None, "{bad:?}");
     }
 }
@@ -118,6 +121,78 @@ fn fake() -> (tempfile::TempDir, Bundles) {
     symlink(dir.path().join("task/ns/own"), dir.path().join("proc/30/cwd")).expect("a link");
     let bundles = Bundles::new(Procfs::at(dir.path().join("proc")));
     (dir, bundles)
+}
+
+/// File trees of the shapes that podman 5 and CRI-O 1.31 leave; neither runs here.
+#[test]
+fn conmon_holds_one_container() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let id = "c".repeat(64);
+    let other = "d".repeat(64);
+    let storage = dir.path().join("storage/overlay-containers");
+    let crio = serde_json::json!({
+        "io.container.manager": "cri-o",
+        "io.kubernetes.container.name": "nginx",
+        "io.kubernetes.cri-o.ContainerType": "container",
+        "io.kubernetes.cri-o.ImageName": "docker.io/library/nginx:1.27",
+        "io.kubernetes.pod.name": "web-0",
+        "io.kubernetes.pod.namespace": "shop",
+        "io.kubernetes.pod.uid": UID,
+    });
+    let podman = serde_json::json!({ "io.container.manager": "libpod", "org.opencontainers.image.stopSignal": "15" });
+    for (conmon, id, annotations, name) in [(40, &id, podman, "web"), (41, &other, crio, "k8s_nginx_web-0")] {
+        let bundle = storage.join(id).join("userdata");
+        fs::create_dir_all(&bundle).expect("a directory");
+        let json = serde_json::json!({ "ociVersion": "1.2.0", "annotations": annotations });
+        fs::write(bundle.join("config.json"), json.to_string()).expect("a file");
+        let proc = dir.path().join(format!("proc/{conmon}"));
+        fs::create_dir_all(&proc).expect("a directory");
+        symlink(&bundle, proc.join("cwd")).expect("a link");
+        let line = format!("/usr/bin/conmon\0--api-version\x001\0-c\0{id}\0-u\0{id}\0-n\0{name}\0-s\0");
+        fs::write(proc.join("cmdline"), line).expect("a file");
+    }
+    let bundles = Bundles::new(Procfs::at(dir.path().join("proc")));
+    let id = |text: &str| text.parse::<ContainerId>().expect("an id");
+    assert_eq!(bundles.around(40), [id(&"c".repeat(64))]);
+    let names = bundles.read(40, &id(&"c".repeat(64))).expect("a bundle").names;
+    let expect = Names { name: "web".into(), runtime_namespace: "libpod".into(), kind: Kind::Container, ..Names::default() };
+    assert_eq!(names, expect);
+    let names = bundles.read(41, &id(&other)).expect("a bundle").names;
+    assert_eq!(names, Names { runtime_namespace: "cri-o".into(), ..pod() });
+}
+
+#[test]
+fn sandboxed_runtimes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let procfs = Procfs::at(dir.path());
+    for (shim, program, line, expect) in [
+        (50, "containerd-shim-runc-v2", "/usr/bin/containerd-shim-runc-v2\0-namespace\0k8s.io\0", false),
+        (51, "containerd-shim-runsc-v1", "/usr/bin/containerd-shim-runsc-v1\0-namespace\0k8s.io\0", true),
+        (52, "containerd-shim-kata-v2", "/opt/kata/bin/containerd-shim-kata-v2\0", true),
+        (53, "conmon", "/usr/bin/conmon\0-r\0/usr/bin/runsc\0", true),
+        (54, "conmon", "/usr/bin/conmon\0--runtime\0/usr/bin/crun\0-n\0runsc\0", false),
+    ] {
+        let proc = dir.path().join(shim.to_string());
+        fs::create_dir(&proc).expect("a directory");
+        symlink(Path::new("/usr/bin").join(program), proc.join("exe")).expect("a link");
+        fs::write(proc.join("cmdline"), line).expect("a file");
+        assert_eq!(own_kernel(&procfs, shim), expect, "{program}");
+    }
+    assert!(!own_kernel(&procfs, 99), "gone");
+}
+
+#[test]
+fn names_on_command_lines() {
+    let name = |text: &str| name_on(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    for (text, expect) in [
+        ("conmon -c 1 -n web -s", Some("web")),
+        ("conmon --name web", Some("web")),
+        ("conmon --name=web -n other", Some("web")),
+        ("conmon -c 1", None),
+        ("conmon -n", None),
+    ] {
+        assert_eq!(name(text).as_deref(), expect, "{text:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         Kernel,
         seeding::{Ancestor, Member, Seeder},
     },
-    identity::Sighting,
+    identity::{Found, Sighting},
     procfs::walk::{self, Walker},
 };
 
@@ -39,7 +39,8 @@ fn once(walker: &mut Walker, seeder: &mut Seeder, kernel: &mut Kernel) -> Result
     let shims = walk.shims.iter().filter_map(|s| ancestor(s.tgid, s.tgid));
     let runtime = walk.runtime.iter().filter_map(|r| ancestor(r.tgid, r.shim_tgid));
     let ancestors: Vec<_> = shims.chain(runtime).collect();
-    let member = |m: &walk::Member| Member { tgid: m.tgid, key: m.key.0, cgroup_id: m.cgroup_id, mnt_ns: m.mnt_ns };
+    let member =
+        |m: &walk::Member| Member { tgid: m.tgid, key: m.key.0, cgroup_id: m.cgroup_id, mnt_ns: m.mnt_ns, by_exec: m.by_exec };
     let members: Vec<_> = walk.members.iter().map(member).collect();
     let (born, any) = seeder.seed(kernel, &ancestors, &members)?;
     let sighting = |key: u64| {
@@ -49,6 +50,7 @@ fn once(walker: &mut Walker, seeder: &mut Seeder, kernel: &mut Kernel) -> Result
             tgid: m.tgid,
             shim_tgid: m.shim_tgid,
             started_at: None,
+            found: Found::Walk,
         })
     };
     Ok((born.into_iter().filter_map(sighting).collect(), any))

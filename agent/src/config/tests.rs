@@ -18,7 +18,7 @@ fn load(args: &[&str], env: &[(&'static str, &'static str)]) -> Result<Config, E
     let (run, record) = match &cli.command {
         Command::Run(run) => (Some(run), None),
         Command::Record(record) => (None, Some(record)),
-        Command::Probe(_) | Command::Status(_) => (None, None),
+        Command::Probe(_) | Command::Status(_) | Command::Containers(_) => (None, None),
     };
     Config::load(Flags { run, record, log_format: cli.log_format }, &env, "host")
 }

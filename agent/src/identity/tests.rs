@@ -48,7 +48,7 @@ impl Node {
 }
 
 fn sighting(key: u64, cgroup_name: &str, tgid: u32, shim_tgid: u32) -> Sighting {
-    Sighting { key: ContainerKey(key), cgroup_name: cgroup_name.into(), tgid, shim_tgid, started_at: None }
+    Sighting { key: ContainerKey(key), cgroup_name: cgroup_name.into(), tgid, shim_tgid, started_at: None, found: Found::Walk }
 }
 
 #[test]

@@ -17,7 +17,17 @@ pub(super) fn info(id: &str) -> Arc<ContainerInfo> {
 
 pub(super) fn calls(id: &str, seq: u64, n: usize) -> Record {
     let started = Timestamp::UNIX_EPOCH;
-    let run = Run { tgid: 1, tid: 1, process: "p".into(), first_seq: seq, started, gap: 0, tokens: vec![0; n], last: false };
+    let run = Run {
+        tgid: 1,
+        tid: 1,
+        process: "p".into(),
+        first_seq: seq,
+        started,
+        gap: 0,
+        tokens: vec![0; n],
+        last: false,
+        by_exec: false,
+    };
     Record::Calls { container: info(id), run }
 }
 

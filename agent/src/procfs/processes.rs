@@ -135,6 +135,16 @@ impl Procfs {
         Cgroups::parse(&String::from_utf8_lossy(&text))
     }
 
+    /// A process's arguments, its program first. Empty: gone, or a kernel thread.
+    pub fn command_line(&self, tgid: u32) -> Vec<String> {
+        let text = read_bounded(&self.path(tgid, "cmdline"), 256 << 10).unwrap_or_default();
+        let args = text.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
+        let mut args: Vec<_> = args.collect();
+        // Each ends with a zero.
+        args.pop();
+        args
+    }
+
     /// Base name of a process's program; empty for kernel threads.
     pub fn program(&self, tgid: u32) -> Option<String> {
         let exe = fs::read_link(self.path(tgid, "exe")).ok()?;

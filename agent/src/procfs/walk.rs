@@ -55,6 +55,8 @@ pub struct Member {
     pub cgroup_id: u64,
     /// When it was started, clock ticks after boot: with `tgid`, never the same for two processes.
     pub start_time: u64,
+    /// It descends from a process that entered the container when its first one ran already (`kubectl exec`, an exec probe).
+    pub by_exec: bool,
 }
 
 /// What a walk found. A process started while it ran may be missing.
@@ -199,6 +201,7 @@ impl Walker {
                 None => {}
             }
         }
+        self.mark_execs(&mut walk.members, processes);
         walk.shims.sort_by_key(|s| s.tgid);
         walk.runtime.sort_by_key(|r| r.tgid);
         walk.members.sort_by_key(|m| (m.start_time, m.tgid));
@@ -216,6 +219,38 @@ impl Walker {
             mnt_ns,
             cgroup_id: cgroup_id.unwrap_or(0),
             start_time: process.start_time,
+            by_exec: false,
+        }
+    }
+
+    /// A container's first process is the oldest child of its shim, and whoever else is the shim's child was started by exec: so
+    /// are both's descendants. Where the container shares the shim's pid namespace, the shim also takes in orphans, and nobody
+    /// can tell: then nobody is marked.
+    fn mark_execs(&self, members: &mut [Member], processes: &HashMap<u32, Process>) {
+        let root = |member: &Member| {
+            let mut at = member.tgid;
+            // As deep as a process tree gets.
+            for _ in 0..64 {
+                match processes.get(&at)?.parent {
+                    parent if parent == member.shim_tgid => return Some(at),
+                    parent => at = parent,
+                }
+            }
+            None
+        };
+        let roots: Vec<Option<u32>> = members.iter().map(root).collect();
+        let mut first: HashMap<ContainerKey, (u64, u32)> = HashMap::new();
+        for (member, root) in members.iter().zip(&roots) {
+            if *root == Some(member.tgid) {
+                let age = (member.start_time, member.tgid);
+                let oldest = first.entry(member.key).or_insert(age);
+                *oldest = age.min(*oldest);
+            }
+        }
+        for (member, root) in members.iter_mut().zip(roots) {
+            let Some(root) = root.filter(|root| first.get(&member.key).is_some_and(|(_, first)| first != root)) else { continue };
+            let pids = |tgid: u32| self.procfs.namespace(tgid, Namespace::Pid);
+            member.by_exec = pids(root).is_some_and(|own| Some(own) != pids(member.shim_tgid));
         }
     }
 

@@ -1,9 +1,9 @@
-//! `status`: asks a running agent how it goes.
+//! `status` and `containers`: ask a running agent how it goes.
 //!
 //! In: the address of its admin endpoint. Out: its answer, as it came or as a table. Never: takes something
 //! else's answer for an agent's; waits more than [`PATIENCE`] for any part of one.
 
-use super::agent::Agent;
+use super::{agent::Agent, containers::Row};
 use std::{
     fmt::Write as _,
     io::{self, Read as _, Write as _},
@@ -51,7 +51,7 @@ pub struct Answer {
 
 /// Asks.
 pub fn ask(address: SocketAddr) -> Result<Answer, Error> {
-    let answer = get(address).map_err(|source| Error::Unreachable { address, source })?;
+    let answer = get(address, "/status").map_err(|source| Error::Unreachable { address, source })?;
     let bad = |reason: String| Error::NotAnAgent { address, reason };
     let body = body(&answer).map_err(bad)?;
     let status = status::parse(body).map_err(|e| bad(e.to_string()))?;
@@ -60,12 +60,21 @@ pub fn ask(address: SocketAddr) -> Result<Answer, Error> {
     Ok(Answer { text: body.to_owned(), status, agent })
 }
 
-fn get(address: SocketAddr) -> io::Result<String> {
+/// Asks for its containers: as they came, and as rows.
+pub fn containers(address: SocketAddr) -> Result<(String, Vec<Row>), Error> {
+    let answer = get(address, "/containers").map_err(|source| Error::Unreachable { address, source })?;
+    let bad = |reason: String| Error::NotAnAgent { address, reason };
+    let body = body(&answer).map_err(bad)?;
+    let rows = serde_json::from_str(body).map_err(|e| bad(e.to_string()))?;
+    Ok((body.to_owned(), rows))
+}
+
+fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // In one write: a server that answers the first part of a request and closes would reset the connection.
-    stream.write_all(format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

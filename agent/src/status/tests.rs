@@ -57,8 +57,15 @@ fn every_hop_balances_and_what_one_passes_on_the_next_takes_in() {
 fn what_is_said_is_read_again() {
     let capture = stats::Shared::default();
     capture.publish(stats());
-    let sources =
-        Sources { node: "n".into(), started_at: Timestamp::UNIX_EPOCH, ring_bytes: 8 << 20, capture, uplink: None, jsonl: None };
+    let sources = Sources {
+        node: "n".into(),
+        started_at: Timestamp::UNIX_EPOCH,
+        ring_bytes: 8 << 20,
+        capture,
+        containers: crate::capture::listing::Listing::default(),
+        uplink: None,
+        jsonl: None,
+    };
     let text = sources.json().to_string();
     assert_eq!(status::parse(&text).expect("the shape of a status").hops.len(), 3);
     let agent: Agent = serde_json::from_value(sources.json()["agent"].clone()).expect("an agent's own");

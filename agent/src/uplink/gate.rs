@@ -84,6 +84,7 @@ mod tests {
             gap: 0,
             tokens: vec![7; n],
             last: false,
+            by_exec: false,
         };
         Record::Calls { container: Arc::clone(container), run }
     }

@@ -201,6 +201,7 @@ mod tests {
             gap: 0,
             tokens: vec![7; n],
             last: false,
+            by_exec: false,
         };
         Record::Calls { container: info(id), run }
     }

@@ -15,6 +15,7 @@ fn whole(kind: Kind) -> Container {
             runtime_namespace: "k8s.io".into(),
             workload: "shop/web/nginx".into(),
             kind,
+            own_kernel: true,
         },
         started_at: Some(Timestamp::from_millisecond(-1).expect("in range")),
     }
@@ -57,7 +58,7 @@ fn check_recorded(container: Container, text: &str) {
 fn a_recording_spells_it_as_it_always_did() {
     check_recorded(
         whole(Kind::Sandbox),
-        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","sandbox":true}"#,
+        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","sandbox":true,"own_kernel":true}"#,
     );
     check_recorded(
         whole(Kind::Container),

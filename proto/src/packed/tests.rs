@@ -17,6 +17,7 @@ fn steady(sequence: u64) -> Batch {
         tokens: tokens.clone(),
         gap: 0,
         last: false,
+        by_exec: false,
     });
     Batch { sequence, calls: calls.collect(), ..Batch::default() }
 }

@@ -78,6 +78,9 @@ pub struct Calls {
     /// The thread has ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,
+    /// It was started by exec (`kubectl exec`, an exec probe): it descends from a process that entered the container later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_exec: bool,
 }
 
 /// A container's balance, cumulative.

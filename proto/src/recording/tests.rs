@@ -20,6 +20,7 @@ fn calls(seq: u64, gap: u64, calls: Vec<u16>) -> Line {
         gap,
         calls: calls.into_iter().map(Token).collect(),
         last: false,
+        by_exec: false,
     })
 }
 

@@ -171,5 +171,6 @@ fn run(calls: Calls) -> v1::Calls {
         tokens: calls.calls.iter().flat_map(|token| token.0.to_le_bytes()).collect(),
         gap: calls.gap,
         last: calls.last,
+        by_exec: calls.by_exec,
     }
 }

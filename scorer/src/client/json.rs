@@ -73,6 +73,8 @@ pub struct Evidence {
     pub tid: u32,
     /// Process name.
     pub process: String,
+    /// The thread was started by exec (`kubectl exec`, an exec probe), not by the container's first process.
+    pub by_exec: bool,
     /// RFC 3339.
     pub at: Option<String>,
     /// Nats a call.
@@ -249,6 +251,7 @@ impl Evidence {
             pid: e.tgid,
             tid: e.tid,
             process: e.process.clone(),
+            by_exec: e.by_exec,
             at: time(e.at.as_ref()),
             score: e.score,
             below_threshold: threshold.is_some_and(|t| e.score < t),

@@ -133,13 +133,14 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
         _ => String::new(),
     };
     let mut text = format!(
-        "{:.3} nats/call{}{}: process {} (pid {}, tid {}), {} calls from number {} at {}\n",
+        "{:.3} nats/call{}{}: process {} (pid {}, tid {}{}), {} calls from number {} at {}\n",
         e.score,
         if below { ", below the threshold" } else { "" },
         novelty,
         clean(&e.process),
         e.tgid,
         e.tid,
+        if e.by_exec { ", by exec" } else { "" },
         e.calls,
         e.first_sequence,
         time(e.at.as_ref()).unwrap_or_else(|| "-".to_owned())

@@ -23,6 +23,7 @@ pub const CONTAINER_BYTES: usize = 48 << 10;
 pub(super) struct Shown {
     pub(super) thread: ThreadId,
     pub(super) process: Arc<str>,
+    pub(super) by_exec: bool,
     pub(super) at: Timestamp,
     pub(super) evidence: Evidence,
 }
@@ -76,6 +77,7 @@ impl Entry {
 
     pub(super) fn verdict(&self, judge_now: Option<&Judge>) -> Verdict {
         judge(Facts {
+            own_kernel: self.about.own_kernel,
             named: self.workload.is_some(),
             threshold: judge_now.map(|j| j.threshold),
             score: self.recent.score(),

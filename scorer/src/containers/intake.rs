@@ -134,6 +134,7 @@ impl Registry {
         if *thread.process != *calls.process {
             thread.process = calls.process.as_str().into();
         }
+        thread.by_exec = calls.by_exec;
         let run = Run {
             first_sequence: calls.first_sequence,
             gap: calls.gap,
@@ -191,6 +192,7 @@ impl Registry {
                 key: key.clone(),
                 thread: id,
                 process: Arc::clone(&thread.process),
+                by_exec: thread.by_exec,
                 workload: Arc::clone(workload),
                 window,
                 cut_at: at,

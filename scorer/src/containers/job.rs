@@ -26,6 +26,8 @@ pub struct Job {
     pub thread: ThreadId,
     /// Process name.
     pub process: Arc<str>,
+    /// The thread was started by exec.
+    pub by_exec: bool,
     /// Whose profile.
     pub workload: Arc<str>,
     /// The window.

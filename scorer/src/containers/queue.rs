@@ -97,6 +97,7 @@ mod tests {
             key: key(id),
             thread: ThreadId { tgid: tid, tid },
             process: "p".into(),
+            by_exec: false,
             workload: "w".into(),
             window: Window { first_sequence: 0, started_ns: 0, from_start: true, context: vec![], calls: vec![] },
             cut_at: Duration::from_secs(seconds),

@@ -166,7 +166,13 @@ impl Registry {
             entry.peak = Some((finding.score, now.wall));
         }
         let worth = Worth { score: finding.score, anomalous, kinds: finding.evidence.kinds() };
-        let shown = || Shown { thread: job.thread, process: Arc::clone(&job.process), at: now.wall, evidence: finding.evidence };
+        let shown = || Shown {
+            thread: job.thread,
+            process: Arc::clone(&job.process),
+            by_exec: job.by_exec,
+            at: now.wall,
+            evidence: finding.evidence,
+        };
         entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);
     }

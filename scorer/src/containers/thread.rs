@@ -24,6 +24,8 @@ pub const THREAD_BYTES: usize = 768;
 pub(super) struct Thread {
     pub(super) cutter: Cutter,
     pub(super) process: Arc<str>,
+    /// It descends from a process that entered the container later.
+    pub(super) by_exec: bool,
     /// When its last run arrived.
     pub(super) heard: Duration,
     /// Nothing is pending.
@@ -33,7 +35,7 @@ pub(super) struct Thread {
 
 impl Default for Thread {
     fn default() -> Self {
-        Self { cutter: Cutter::default(), process: "".into(), heard: Duration::ZERO, flushed: false, waiting: 0 }
+        Self { cutter: Cutter::default(), process: "".into(), by_exec: false, heard: Duration::ZERO, flushed: false, waiting: 0 }
     }
 }
 

@@ -119,6 +119,7 @@ impl Registry {
             tgid: shown.thread.tgid,
             tid: shown.thread.tid,
             process: shown.process.to_string(),
+            by_exec: shown.by_exec,
             ..shown.evidence.to_proto()
         });
         v1::Score {

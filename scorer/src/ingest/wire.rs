@@ -75,9 +75,9 @@ pub struct Birth {
 }
 
 impl Birth {
-    /// What shares its profile; `None`: not named, or a sandbox.
+    /// What shares its profile; `None`: not named, a pod sandbox, or in a sandboxed runtime.
     pub fn workload(&self) -> Option<Arc<str>> {
-        let sandbox = self.about.kind == v1::container::Kind::Sandbox as i32;
+        let sandbox = self.about.kind == v1::container::Kind::Sandbox as i32 || self.about.own_kernel;
         (!sandbox && !self.about.workload.is_empty()).then(|| self.about.workload.as_str().into())
     }
 }
@@ -117,6 +117,8 @@ pub struct Calls {
     pub gap: u64,
     /// The thread has ended.
     pub last: bool,
+    /// The thread was started by exec.
+    pub by_exec: bool,
 }
 
 impl TryFrom<v1::Calls> for Calls {
@@ -137,6 +139,7 @@ impl TryFrom<v1::Calls> for Calls {
             tokens: pairs.iter().map(|b| Token(u16::from_le_bytes(*b))).collect(),
             gap: c.gap,
             last: c.last,
+            by_exec: c.by_exec,
         })
     }
 }

@@ -34,6 +34,8 @@ pub enum Reason {
     Starved,
     /// It made calls before, but none in the recent past.
     Quiet,
+    /// A sandboxed runtime holds it: its calls are not its own.
+    OwnKernel,
 }
 
 impl Reason {
@@ -46,6 +48,7 @@ impl Reason {
             Self::NoWindow => "no window yet",
             Self::Starved => "starved",
             Self::Quiet => "quiet",
+            Self::OwnKernel => "sandboxed runtime",
         }
     }
 }
@@ -53,6 +56,8 @@ impl Reason {
 /// What is known of a container that bears on its verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
+    /// A sandboxed runtime holds it.
+    pub own_kernel: bool,
     /// Its workload is known.
     pub named: bool,
     /// The threshold in force; `None`: no profile.
@@ -70,6 +75,7 @@ pub struct Facts {
 /// Judges.
 pub fn judge(facts: Facts) -> Verdict {
     match (facts.threshold, facts.score) {
+        _ if facts.own_kernel => Verdict::Unscored(Reason::OwnKernel),
         (None, _) if !facts.named => Verdict::Unscored(Reason::NotNamed),
         (None, _) => Verdict::Unscored(Reason::NoProfile),
         (Some(threshold), Some(score)) if score.nats() >= threshold.nats() => Verdict::Anomalous,
@@ -103,7 +109,9 @@ mod tests {
             (true, t(2.0), None, 99, 0, 4, unscored(Reason::Starved)),
             (true, t(2.0), None, 99, 1, 4, unscored(Reason::Quiet)),
         ] {
-            assert_eq!(judge(Facts { named, threshold, score, calls, windows, starved }), expect);
+            let facts = Facts { own_kernel: false, named, threshold, score, calls, windows, starved };
+            assert_eq!(judge(facts), expect);
+            assert_eq!(judge(Facts { own_kernel: true, ..facts }), unscored(Reason::OwnKernel));
         }
     }
 }

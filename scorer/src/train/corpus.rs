@@ -41,6 +41,7 @@ struct Thread {
 struct Known {
     workload: String,
     number: u32,
+    /// Nothing is learned from it: a pod sandbox, or in a sandboxed runtime.
     sandbox: bool,
     threads: HashMap<(u32, u32), Thread>,
     /// First and last call in the present file, nanoseconds.
@@ -86,12 +87,12 @@ impl Corpus {
                     Known {
                         workload: c.names.workload,
                         number: workload.containers - 1,
-                        sandbox: c.names.kind.is_sandbox(),
+                        sandbox: c.names.kind.is_sandbox() || c.names.own_kernel,
                         threads: HashMap::new(),
                         span: None,
                     }
                 });
-                known.sandbox = c.names.kind.is_sandbox();
+                known.sandbox = c.names.kind.is_sandbox() || c.names.own_kernel;
                 if workload.image.is_empty() {
                     workload.image = c.names.image;
                 }

@@ -146,6 +146,7 @@ fn run(calls: Calls, when: i64) -> Result<v1::Calls> {
         tokens: calls.calls.iter().flat_map(|token| token.0.to_le_bytes()).collect(),
         gap: calls.gap,
         last: calls.last,
+        by_exec: calls.by_exec,
     })
 }
 

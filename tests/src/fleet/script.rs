@@ -165,6 +165,7 @@ impl Walk {
                 tokens: tokens[self.at..self.at + n].iter().flat_map(|t| t.0.to_le_bytes()).collect(),
                 gap: 0,
                 last,
+                by_exec: false,
             });
             left -= n;
             self.at += n;

@@ -23,6 +23,15 @@ impl Fake {
         fs::write(dir.join("stat"), stat).expect("a file");
         fs::write(dir.join("cgroup"), format!("4:memory:{cgroup}\n0::{cgroup}\n")).expect("a file");
         symlink(format!("mnt:[{mnt}]"), dir.join("ns/mnt")).expect("a link");
+        // A container has both of its own, or shares the host's (see `shares_pids`).
+        symlink(format!("pid:[{}]", mnt + 1), dir.join("ns/pid")).expect("a link");
+    }
+
+    /// A process with the host's pid namespace.
+    fn shares_pids(&self, tgid: u32) {
+        let link = self.0.path().join(tgid.to_string()).join("ns/pid");
+        fs::remove_file(&link).expect("it is there");
+        symlink("pid:[101]", link).expect("a link");
     }
 
     fn program(&self, tgid: u32, exe: &str) {
@@ -95,10 +104,17 @@ fn a_node_with_everything_on_it() {
         assert_eq!(member.container_id.as_ref().map(ContainerId::as_str), Some("c1"));
         assert_eq!((member.mnt_ns, member.start_time), (200, u64::from(member.tgid) * 10));
     }
+    // What exec put there, and its child.
+    let by_exec = |walk: &Walk| walk.members.iter().filter(|m| m.by_exec).map(|m| m.tgid).collect::<Vec<_>>();
+    assert_eq!(by_exec(&walk), [43, 52]);
     assert_eq!(walker.walk().expect("a walk"), walk, "a second walk, from memory, says the same");
 
     let by_process = fake.walker(Membership::Process).walk().expect("a walk");
     assert!(by_process.members.iter().all(|m| m.key.mnt_ns() == Some(200)));
+    assert_eq!(by_exec(&by_process), [43, 52]);
+    // With the host's pid namespace the shim takes in orphans, too: nobody can tell them from what exec put there.
+    fake.shares_pids(43);
+    assert_eq!(by_exec(&walker.walk().expect("a walk")), [0; 0]);
 }
 
 #[test]

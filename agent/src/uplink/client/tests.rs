@@ -20,8 +20,17 @@ fn info() -> Arc<ContainerInfo> {
 
 fn calls(seq: u64, n: u64) -> Record {
     let tokens = (seq..seq + n).map(|t| t as u16).collect();
-    let run =
-        Run { tgid: 1, tid: 1, process: "p".into(), first_seq: seq, started: Timestamp::UNIX_EPOCH, gap: 0, tokens, last: false };
+    let run = Run {
+        tgid: 1,
+        tid: 1,
+        process: "p".into(),
+        first_seq: seq,
+        started: Timestamp::UNIX_EPOCH,
+        gap: 0,
+        tokens,
+        last: false,
+        by_exec: false,
+    };
     Record::Calls { container: info(), run }
 }
 

@@ -14,7 +14,17 @@ fn info(id: &str) -> Arc<ContainerInfo> {
 }
 
 fn calls(id: &str, seq: u64, n: usize) -> Record {
-    let run = Run { tgid: 1, tid: 1, process: "p".into(), first_seq: seq, started: NOW, gap: 0, tokens: vec![7; n], last: false };
+    let run = Run {
+        tgid: 1,
+        tid: 1,
+        process: "p".into(),
+        first_seq: seq,
+        started: NOW,
+        gap: 0,
+        tokens: vec![7; n],
+        last: false,
+        by_exec: false,
+    };
     Record::Calls { container: info(id), run }
 }
 

@@ -48,6 +48,7 @@ fn record(path: &Path) {
             gap: 0,
             calls,
             last,
+            by_exec: false,
         };
         out.write(&Line::Calls(run)).expect("writes");
     };

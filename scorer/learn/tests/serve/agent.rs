@@ -55,6 +55,7 @@ pub(crate) fn calls(id: &str, pid: u32, process: &str, first_sequence: u64, toke
         tokens: tokens.iter().flat_map(|t| t.0.to_le_bytes()).collect(),
         gap: 0,
         last: false,
+        by_exec: false,
     }
 }
 

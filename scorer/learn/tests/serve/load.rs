@@ -88,6 +88,7 @@ pub(crate) fn record(path: &Path, label: Option<&str>, calls: usize) {
                 gap: 0,
                 calls: part.to_vec(),
                 last: false,
+                by_exec: false,
             };
             out.write(&Line::Calls(run)).expect("writes");
         }

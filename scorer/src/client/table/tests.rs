@@ -87,6 +87,9 @@ fn evidence_is_read_from_left_to_right() {
             "    0.69 nats  read  (p = 5.0e-1)",
         ]
     );
+    let by_exec = v1::Evidence { by_exec: true, ..window.clone() };
+    let text = score(&v1::Score { evidence: vec![by_exec], ..v1::Score::default() });
+    assert!(text.contains("process bash (pid 10, tid 11, by exec), 40 calls"), "{text}");
     // Not what caused the alarm.
     let below = all(v1::Verdict::Anomalous);
     assert!(below.contains("\n6.250 nats/call, below the threshold (1.500 of it"), "{below}");

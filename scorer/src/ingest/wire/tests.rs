@@ -57,4 +57,6 @@ fn sandboxes_and_the_unnamed_have_no_workload() {
     assert_eq!(birth("a/b/c", v1::container::Kind::Container).as_deref(), Some("a/b/c"));
     assert_eq!(birth("a/b/c", v1::container::Kind::Sandbox), None);
     assert_eq!(birth("", v1::container::Kind::Unspecified), None);
+    let about = v1::Container { id: "a".into(), workload: "a/b/c".into(), own_kernel: true, ..v1::Container::default() };
+    assert_eq!(Birth::try_from(v1::Birth { container: Some(about) }).expect("well-formed").workload(), None);
 }

@@ -35,6 +35,7 @@ fn calls(container: &str, tid: u32, ms: i64, seq: u64, n: usize, last: bool) -> 
         gap: 0,
         calls: vec![Token(3); n],
         last,
+        by_exec: false,
     })
 }
 

@@ -71,7 +71,7 @@ async fn readiness(State(shown): State<Shown>) -> Response {
 mod tests {
     use super::*;
     use crate::{
-        capture::stats::Shared,
+        capture::{listing::Listing, stats::Shared},
         status::ask::{self, ask},
     };
     use std::net::SocketAddr;
@@ -99,7 +99,7 @@ mod tests {
             started_at: jiff::Timestamp::UNIX_EPOCH,
             ring_bytes: 4096,
             capture: Shared::default(),
-            containers: crate::capture::listing::Listing::default(),
+            containers: Listing::default(),
             uplink: None,
             jsonl: None,
         };

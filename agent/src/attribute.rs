@@ -143,7 +143,7 @@ impl Attribution {
     pub fn list(&self) -> Vec<Listed> {
         let mut all: Vec<_> =
             self.entries.values().filter(|e| e.ended.is_none()).map(|e| e.listed(self.wall(e.since_ns))).collect();
-        all.sort_by(|a, b| a.id().cmp(&b.id()));
+        all.sort_by_key(Listed::id);
         all
     }
 

@@ -39,7 +39,9 @@ fn each_container_with_its_reason() -> Result<()> {
     }
     let table = String::from_utf8(ask("table")?.stdout)?;
     ensure!(table.lines().any(|line| line.starts_with("left-out") && line.ends_with("not selected")), "{table}");
-    drop((before, after, left_out));
+    for container in [before, after, left_out] {
+        container.remove()?;
+    }
     wait_for("no container of ours any more", SOON, || {
         let text = String::from_utf8(ask("table").ok()?.stdout).ok()?;
         (!text.contains(containerd.namespace())).then_some(())

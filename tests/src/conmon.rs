@@ -45,7 +45,13 @@ impl Conmon {
         let mut conmon = Command::new("conmon");
         conmon.args(["--api-version", "1", "-c", &id, "-u", &id, "-n", name, "-r"]).arg(runc()?);
         conmon.arg("--runtime-arg").arg(format!("--root={}", state.display())).arg("-b").arg(&bundle).arg("-p").arg(&pid_file);
-        conmon.arg("-l").arg(format!("k8s-file:{}", bundle.join("ctr.log").display())).args(["--exit-dir"]).arg(scratch.path());
+        conmon
+            .arg("-l")
+            .arg(format!("k8s-file:{}", bundle.join("ctr.log").display()))
+            .arg("--exit-dir")
+            .arg(scratch.path())
+            .arg("--socket-dir-path")
+            .arg(scratch.path());
         // Both do so: a conmon lives in its container's bundle.
         run(conmon.current_dir(&bundle))?;
         let pid = try_wait_for(Duration::from_secs(20), || fs::read_to_string(&pid_file).ok()?.trim().parse().ok());

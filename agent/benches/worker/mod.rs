@@ -77,7 +77,7 @@ impl Worker {
         let mut kernel = Kernel::load(&Options { capture, ..Options::default() })?;
         kernel.attach_lifecycle()?;
         if tracked {
-            let member = Member { tgid: self.child.id(), key: 1 << 40, cgroup_id: 1 << 40, mnt_ns: u32::MAX };
+            let member = Member { tgid: self.child.id(), key: 1 << 40, cgroup_id: 1 << 40, mnt_ns: u32::MAX, by_exec: false };
             let mut seeder = Seeder::new(&mut kernel)?;
             seeder.seed(&mut kernel, &[], &[member])?;
             seeder.finish();

@@ -62,7 +62,7 @@ fn what_is_said_is_read_again() {
         started_at: Timestamp::UNIX_EPOCH,
         ring_bytes: 8 << 20,
         capture,
-        containers: crate::capture::listing::Listing::default(),
+        containers: Listing::default(),
         uplink: None,
         jsonl: None,
     };

@@ -36,6 +36,10 @@ pub struct Container {
     /// When its first process was executed. Absent: it ran before the agent did.
     #[prost(message, optional, tag = "11")]
     pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// A sandboxed runtime (gVisor, Kata) holds it, with a kernel of its own: the calls that a node sees are the sandbox's, not the
+    /// container's. It is never scored.
+    #[prost(bool, tag = "12")]
+    pub own_kernel: bool,
 }
 /// Nested message and enum types in `Container`.
 pub mod container {
@@ -256,6 +260,10 @@ pub struct Calls {
     /// The thread has ended; nothing of it follows.
     #[prost(bool, tag = "9")]
     pub last: bool,
+    /// The thread was started by exec (`kubectl exec`, an exec probe): it descends from a process that entered the container when its
+    /// first one ran already.
+    #[prost(bool, tag = "10")]
+    pub by_exec: bool,
 }
 /// Network counters of one container, cumulative since its birth (or the agent's start).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -757,6 +765,10 @@ pub struct Evidence {
     /// 0: they were.
     #[prost(double, tag = "9")]
     pub novelty: f64,
+    /// The thread was started by exec (`kubectl exec`, an exec probe): it descends from a process that entered the container when its
+    /// first one ran already.
+    #[prost(bool, tag = "10")]
+    pub by_exec: bool,
 }
 /// One surprising call. If the window has it several times: the place where it was most surprising, the first among equals.
 #[derive(Clone, PartialEq, ::prost::Message)]

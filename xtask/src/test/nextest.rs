@@ -43,11 +43,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Runs the tests that `filter` chooses; `built`: as [`list`] has them.
-pub(super) fn run(filter: &str, built: bool) -> Result<Outcome> {
+/// Runs the tests that `filter` chooses; `built`: as [`list`] has them. Two may run at once under different profiles
+/// (`.config/nextest.toml`).
+pub(super) fn run(profile: &str, filter: &str, built: bool) -> Result<Outcome> {
     let target = workspace::target();
-    let junit = target.join("nextest/default/junit.xml");
-    let skips = target.join("skipped-tests.txt");
+    let junit = target.join("nextest").join(profile).join("junit.xml");
+    let skips = target.join(format!("skipped-tests-{profile}.txt"));
     for stale in [&junit, &skips] {
         if stale.exists() {
             fs::remove_file(stale).with_context(|| format!("removing {}", stale.display()))?;
@@ -58,7 +59,9 @@ pub(super) fn run(filter: &str, built: bool) -> Result<Outcome> {
         let built = Built::new();
         command.arg("--cargo-metadata").arg(built.workspace).arg("--binaries-metadata").arg(built.programs);
     }
-    command.args(["-E", filter, "--no-tests", "pass", "--no-fail-fast"]).env("SURPRISAL_SKIPPED_TESTS", &skips);
+    command
+        .args(["--profile", profile, "-E", filter, "--no-tests", "pass", "--no-fail-fast"])
+        .env("SURPRISAL_SKIPPED_TESTS", &skips);
     let status = shell::status(&mut command)?;
     let Ok(text) = fs::read_to_string(&junit) else { bail!("the tests did not run: cargo nextest ended with {status}") };
     let mut tests = parse_junit(&text).with_context(|| format!("reading {}", junit.display()))?;

@@ -38,6 +38,7 @@ pub(super) enum Step {
     Doctest,
     Doc,
     Soak,
+    Line,
     E2e,
     Kernels,
     FuzzBuild,
@@ -51,9 +52,14 @@ pub(super) enum Lane {
     Workspace,
     /// The containers of this machine: an agent sees all of them.
     Node,
+    /// Containers in a pid namespace of their own: its agent sees only those. Others see them, too.
+    Nested,
     /// What nobody waits for.
     Idle,
 }
+
+/// The one test that takes minutes.
+const LINE: &str = "test(=line::an_attack_turns_the_verdict_and_load_does_not)";
 
 impl Step {
     pub(super) const ALL: &[Self] = &[
@@ -73,6 +79,7 @@ impl Step {
         Self::Doctest,
         Self::Doc,
         Self::Soak,
+        Self::Line,
         Self::E2e,
         Self::Kernels,
         Self::FuzzBuild,
@@ -97,7 +104,8 @@ impl Step {
             Self::Doctest => "examples in the documentation",
             Self::Doc => "the documentation builds without warnings",
             Self::Soak => "containers come and go for five minutes, and nothing grows",
-            Self::E2e => "end-to-end tests with real containers",
+            Self::Line => "ten minutes' worth of load and an attack, end to end",
+            Self::E2e => "all other end-to-end tests with real containers",
             Self::Kernels => "the agent on other kernels, in a virtual machine",
             Self::FuzzBuild => "fuzz targets build",
             Self::Fuzz => "what others write, made up by a fuzzer, for ten seconds each",
@@ -110,7 +118,8 @@ impl Step {
 
     pub(super) fn lane(self) -> Lane {
         match self {
-            Self::Soak | Self::E2e => Lane::Node,
+            Self::Line | Self::E2e => Lane::Node,
+            Self::Soak => Lane::Nested,
             Self::Kernels | Self::FuzzBuild | Self::Fuzz => Lane::Idle,
             _ => Lane::Workspace,
         }
@@ -120,7 +129,7 @@ impl Step {
     pub(super) fn niceness(self) -> u8 {
         match self {
             Self::Kernels | Self::FuzzBuild | Self::Fuzz => 19,
-            Self::Clippy | Self::Doctest | Self::Doc => 10,
+            Self::Unit | Self::Clippy | Self::Doctest | Self::Doc => 10,
             _ => 0,
         }
     }
@@ -130,8 +139,10 @@ impl Step {
         match self {
             Self::Setup => &[],
             Self::Soak | Self::Kernels => &[Self::Build],
-            // One report of nextest at a time.
-            Self::E2e => &[Self::Images, Self::Unit, Self::Soak],
+            // A bystander's containers do not disturb it.
+            Self::Line => &[Self::BuildTests],
+            // Some of these look whether nothing is left of any container. And one report of nextest at a time.
+            Self::E2e => &[Self::Images, Self::Unit, Self::Line, Self::Soak],
             Self::Fuzz => &[Self::FuzzBuild],
             _ => &[Self::Setup],
         }
@@ -158,12 +169,13 @@ impl Step {
                 nextest::list()?;
             }
             Self::Images => image::pack_debug()?,
-            Self::Unit => return nextest::run("not package(surprisal-e2e)", built),
+            Self::Unit => return nextest::run("default", "not package(surprisal-e2e)", built),
             Self::Clippy => cargo(&["clippy", "--all-targets"], &["--", "-D", "warnings"])?,
             Self::Doctest => return doctest(),
             Self::Doc => shell::run(build::workspace("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?,
             Self::Soak => soak::check()?,
-            Self::E2e => return nextest::run("package(surprisal-e2e)", built),
+            Self::Line => return nextest::run("line", &format!("package(surprisal-e2e) and {LINE}"), built),
+            Self::E2e => return nextest::run("default", &format!("package(surprisal-e2e) and not {LINE}"), built),
             Self::Kernels => vm::check_some()?,
             Self::FuzzBuild => fuzz::build()?,
             Self::Fuzz => fuzz::briefly(10)?,

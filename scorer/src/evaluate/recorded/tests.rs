@@ -28,6 +28,7 @@ fn burst(container: &str, tid: u32, ms: i64) -> Line {
         gap: 0,
         calls: vec![Token(tid as u16); 10],
         last: true,
+        by_exec: false,
     })
 }
 

@@ -62,7 +62,7 @@ fn a_recording_spells_it_as_it_always_did() {
     );
     check_recorded(
         whole(Kind::Container),
-        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx"}"#,
+        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","own_kernel":true}"#,
     );
     check_recorded(Container::default(), r#"{"type":"container","id":"","node":""}"#);
     // `false` and unknown keys, as others may write them.

@@ -80,12 +80,16 @@ impl Recording {
         self.calls.iter().filter(|c| c.container == id).map(|c| c.calls.len() as u64).sum()
     }
 
-    /// The threads of container `id`, by process and thread id. An error when a thread's numbers have a hole that no
+    /// The threads of container `id`, by process and thread id; one that got an ended one's ids goes on where that ended. An error when a thread's numbers have a hole that no
     /// gap explains, or come twice.
     pub fn threads(&self, id: &str) -> Result<BTreeMap<(u32, u32), Thread>> {
         let mut threads: BTreeMap<(u32, u32), (Thread, u64)> = BTreeMap::new();
         for run in self.calls.iter().filter(|c| c.container == id) {
             let (thread, next) = threads.entry((run.pid, run.tid)).or_default();
+            // Where many processes come and go, the kernel gives an ended thread's ids again: its successor counts from 0.
+            if thread.ended && run.seq == run.gap {
+                (*next, thread.ended) = (0, false);
+            }
             if run.seq != *next + run.gap {
                 let (tid, expected) = (run.tid, *next);
                 bail!("container {id}, thread {tid}: run at {} with gap {}, expected at {expected}", run.seq, run.gap);

@@ -54,6 +54,8 @@ pub(super) enum Lane {
     Node,
     /// Containers in a pid namespace of their own: its agent sees only those. Others see them, too.
     Nested,
+    /// A virtual machine.
+    Virtual,
     /// What nobody waits for.
     Idle,
 }
@@ -120,7 +122,8 @@ impl Step {
         match self {
             Self::Line | Self::E2e => Lane::Node,
             Self::Soak => Lane::Nested,
-            Self::Kernels | Self::FuzzBuild | Self::Fuzz => Lane::Idle,
+            Self::Kernels => Lane::Virtual,
+            Self::FuzzBuild | Self::Fuzz => Lane::Idle,
             _ => Lane::Workspace,
         }
     }
@@ -128,8 +131,8 @@ impl Step {
     /// How much it gives way to others, as `nice` counts.
     pub(super) fn niceness(self) -> u8 {
         match self {
-            Self::Kernels | Self::FuzzBuild | Self::Fuzz => 19,
-            Self::Unit | Self::Clippy | Self::Doctest | Self::Doc => 10,
+            Self::FuzzBuild | Self::Fuzz => 19,
+            Self::Unit | Self::Clippy | Self::Doctest | Self::Doc | Self::Kernels => 10,
             _ => 0,
         }
     }
@@ -138,7 +141,9 @@ impl Step {
     pub(super) fn after(self) -> &'static [Self] {
         match self {
             Self::Setup => &[],
-            Self::Soak | Self::Kernels => &[Self::Build],
+            Self::Soak => &[Self::Build],
+            // Emulation needs a core's time, which builds do not leave.
+            Self::Kernels => &[Self::Build, Self::Doc],
             // A bystander's containers do not disturb it.
             Self::Line => &[Self::BuildTests],
             // Some of these look whether nothing is left of any container. And one report of nextest at a time.

@@ -3,7 +3,7 @@
 //! In: a name and a command of busybox's. Out: it runs until this is dropped. Never: CRI-O or podman themselves; conmon and runc are
 //! started by hand, with the arguments that podman gives them.
 
-use crate::{Scratch, wait::try_wait_for};
+use crate::{Scratch, images::host_busybox, wait::try_wait_for};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::{
@@ -84,8 +84,7 @@ fn root(dir: &Path) -> Result<()> {
     for name in ["bin", "dev", "proc", "sys", "tmp"] {
         fs::create_dir_all(dir.join(name)).with_context(|| format!("creating {}", dir.display()))?;
     }
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).is_file());
-    fs::copy(busybox.context("no /bin/busybox; `cargo xtask setup containers` installs it")?, dir.join("bin/busybox"))?;
+    fs::copy(host_busybox()?, dir.join("bin/busybox"))?;
     for applet in ["sh", "sleep", "cat", "true"] {
         symlink("busybox", dir.join("bin").join(applet))?;
     }

@@ -25,13 +25,15 @@ pub struct Archive {
     pub path: PathBuf,
 }
 
+/// This machine's busybox, which needs no libraries.
+pub fn host_busybox() -> Result<&'static Path> {
+    let found = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|p| p.is_file());
+    found.context("no /bin/busybox; `cargo xtask setup containers` installs it")
+}
+
 /// busybox with a shell and all its applets, and the programs of tests/fixtures in /bin. Made in a second.
 pub fn busybox() -> Result<Archive> {
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-        .map(Path::new)
-        .into_iter()
-        .find(|p| p.is_file())
-        .context("no /bin/busybox; `cargo xtask setup containers` installs it")?;
+    let busybox = host_busybox()?;
     let mut hash = Sha256::new();
     hash.update(fs::read(busybox)?);
     for source in program::sources()? {

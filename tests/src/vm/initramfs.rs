@@ -4,7 +4,7 @@
 //! kernel) with them, the libraries they are linked with, busybox and the C programs of tests/fixtures. Never: a file of the
 //! host's configuration.
 
-use crate::program;
+use crate::{images::host_busybox, program};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     collections::BTreeSet,
@@ -37,9 +37,7 @@ pub fn write(to: &Path, init: &Path, agent: &Path) -> Result<()> {
         archive.add(&name, 0o100_755, &fs::read(&library).with_context(|| format!("reading {}", library.display()))?);
     }
     archive.add(SHIM.trim_start_matches('/'), 0o120_777, b"/init");
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|p| p.is_file());
-    let busybox = busybox.context("no /bin/busybox; `cargo xtask setup containers` installs it")?;
-    archive.add("bin/busybox", 0o100_755, &fs::read(busybox)?);
+    archive.add("bin/busybox", 0o100_755, &fs::read(host_busybox()?)?);
     for applet in APPLETS {
         archive.add(&format!("bin/{applet}"), 0o120_777, b"busybox");
     }

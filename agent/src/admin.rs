@@ -100,6 +100,7 @@ mod tests {
             ring_bytes: 4096,
             capture: Shared::default(),
             containers: Listing::default(),
+            directory: crate::kubernetes::Directory::default(),
             uplink: None,
             jsonl: None,
         };

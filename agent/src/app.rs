@@ -10,9 +10,12 @@ use crate::{
     admin,
     bpf::{self, Kernel, LoadError},
     capture::{self, Capture, Settings, Sink},
+    cause,
     config::Config,
     container::Membership,
-    exit, jsonl, metrics,
+    exit, jsonl,
+    kubernetes::{self, Directory, Source},
+    metrics,
     procfs::Procfs,
     status::Sources,
     uplink,
@@ -37,7 +40,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
+
+/// How long the start waits for the Kubernetes API's first lists.
+const FIRST_LISTS: Duration = Duration::from_secs(2);
 
 /// What to do with what is captured.
 #[derive(Clone, Debug)]
@@ -70,6 +76,9 @@ pub enum Error {
     /// The scorer's address is not one.
     #[error(transparent)]
     Address(#[from] uplink::BadAddress),
+    /// The kubeconfig file is none.
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::BadSource),
     /// The admin endpoint.
     #[error("cannot serve the admin endpoint at {address}")]
     Admin {
@@ -93,7 +102,7 @@ impl Error {
         match self {
             Self::Load(e) | Self::Capture(capture::Error::Kernel(e)) if e.is_rights() => exit::RIGHTS,
             Self::Load(_) => exit::HOST,
-            Self::Address(_) => exit::CONFIG,
+            Self::Address(_) | Self::Kubernetes(_) => exit::CONFIG,
             _ => exit::FAILED,
         }
     }
@@ -113,6 +122,7 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     let mut registry = metrics::registry();
     // Before the kernel is touched: a bad path or address is reported at once.
     let Sinks { all: sinks, client, uplink, jsonl } = sinks(config, &job, &mut registry)?;
+    let (directory, watching) = ask_kubernetes(config).await?;
     let procfs = Procfs::default().with_monitors(config.monitors.clone());
     let kernel = Kernel::load(&bpf::Options {
         ring_bytes: config.ring_bytes,
@@ -125,14 +135,17 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
     })
     .map_err(Error::Load)?;
     let method = kernel.capture;
+    wait_for_kubernetes(&directory).await;
     let settings = Settings {
         node: config.node.as_str().into(),
-        selection: config.selection.clone(),
+        selection: if directory.is_asked() { config.selection.clone().with_labels() } else { config.selection.clone() },
         membership: config.membership,
         procfs,
+        directory: directory.clone(),
     };
     let capture = Capture::start(kernel, &settings, sinks)?;
     capture.stats().register(&mut registry);
+    kubernetes::register(&directory, &mut registry);
     let ready = Arc::new(AtomicBool::new(true));
     let cancel = CancellationToken::new();
     let sources = Sources {
@@ -141,6 +154,7 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
         ring_bytes: config.ring_bytes,
         capture: capture.stats(),
         containers: capture.listing(),
+        directory,
         uplink,
         jsonl,
     };
@@ -174,11 +188,34 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
         // The runtime reports a panic in it; it has logged what was not delivered.
         let _ = uplink.await;
     }
-    if let Some(admin) = admin {
-        admin.abort();
+    for task in [admin, watching].into_iter().flatten() {
+        task.abort();
     }
     info!("stopped");
     Ok(result?)
+}
+
+/// Begins to ask Kubernetes, if there is one to ask.
+async fn ask_kubernetes(config: &Config) -> Result<(Directory, Option<JoinHandle<()>>), Error> {
+    let (directory, watching) = match (kubernetes::watch(&config.kubernetes, &config.node).await, &config.kubernetes) {
+        (Ok(begun), _) => begun,
+        (Err(error), Source::Auto) => {
+            warn!(error = cause::chain(&error), "Kubernetes is not asked: owners are guessed");
+            return Ok((Directory::default(), None));
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    if config.selection.asks_for_labels() && !directory.is_asked() {
+        warn!("rules look at labels, and Kubernetes is not asked for any (--kubernetes): no container has one");
+    }
+    Ok((directory, watching.map(tokio::spawn)))
+}
+
+/// What already runs gets its names right at once where the API server answers soon.
+async fn wait_for_kubernetes(directory: &Directory) {
+    if tokio::time::timeout(FIRST_LISTS, directory.first_lists()).await.is_err() {
+        warn!("the Kubernetes API has not answered yet: owners are guessed until it does");
+    }
 }
 
 /// Where records go, and what `status` looks at.

@@ -14,6 +14,7 @@
 //!
 //! **Invariant:** calls in = calls out + calls dropped by reason + calls held ([`Totals`], [`Attribution::held`]).
 
+mod choosing;
 mod counts;
 mod ended;
 mod entry;
@@ -77,6 +78,8 @@ pub struct Attribution {
     pub to_name: Vec<Sighting>,
     /// Not to be followed by the kernel any more; the caller takes them.
     pub to_ignore: Vec<ContainerKey>,
+    /// To be followed by the kernel again; the caller takes them, and says so to [`Attribution::follows_again`].
+    pub to_follow: Vec<ContainerKey>,
     /// Ended, to be freed in the kernel; the caller takes them.
     pub to_forget: Vec<ContainerKey>,
 }
@@ -96,13 +99,14 @@ impl Attribution {
             totals: Totals::default(),
             to_name: Vec::new(),
             to_ignore: Vec::new(),
+            to_follow: Vec::new(),
             to_forget: Vec::new(),
         }
     }
 
     /// Keys of the containers that are followed and alive, with one of their processes and their shim.
     pub fn living(&self) -> impl Iterator<Item = (ContainerKey, u32, u32)> {
-        self.entries.iter().filter(|(_, e)| e.ended.is_none()).map(|(key, e)| (*key, e.who.tgid, e.who.shim_tgid))
+        self.entries.iter().filter(|(_, e)| e.ended.is_none() && !e.let_go).map(|(key, e)| (*key, e.who.tgid, e.who.shim_tgid))
     }
 
     /// Containers known, in any state.
@@ -181,9 +185,14 @@ impl Attribution {
             Event::Birth(life) => {
                 let key = ContainerKey(life.container);
                 self.ended.remove(key);
-                if let Some(entry) = self.entries.get_mut(&key) {
+                if let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.let_go || entry.is_of(&life)) {
                     // Found by the walk as well, or inferred from its calls.
                     entry.seen_ns = now_ns;
+                    if entry.let_go {
+                        // Nobody in it was followed any more, and now somebody entered it.
+                        entry.let_go = false;
+                        self.to_ignore.push(key);
+                    }
                     return;
                 }
                 let started_at = Some(self.wall(life.at_ns));
@@ -262,7 +271,7 @@ impl Attribution {
                 self.held.add(waiting.push(run));
                 if self.held.bytes > HELD_MAX {
                     self.totals.named_too_late += 1;
-                    self.settle_bare(key, out);
+                    self.settle_bare(key, now_ns, out);
                 }
             }
             State::Unwanted(_) => {}
@@ -286,47 +295,14 @@ impl Attribution {
         self.threads -= before - entry.threads.len();
     }
 
-    /// Goes on under the bare id.
-    fn settle_bare(&mut self, key: ContainerKey, out: &mut Vec<Record>) {
+    /// Goes on with what is known: under the bare id, or with names whose labels did not come.
+    fn settle_bare(&mut self, key: ContainerKey, now_ns: u64, out: &mut Vec<Record>) {
         let Some(entry) = self.entries.get(&key) else { return };
-        let id = entry.who.cgroup_name.parse().ok();
-        let bare = ContainerInfo::unnamed(key, Arc::clone(&self.node), id, entry.who.started_at);
-        self.settle(key, &Arc::new(bare), out);
-    }
-
-    /// Takes a container's names. An unnamed `info` is an answer too: nothing better will come soon.
-    pub fn named(&mut self, info: &Arc<ContainerInfo>, now_ns: u64, out: &mut Vec<Record>) {
-        let key = info.key;
-        self.settle(key, info, out);
-        if self.entries.get(&key).is_some_and(|e| e.ended.is_some()) {
-            self.bury(key, now_ns, out);
-        }
-    }
-
-    fn settle(&mut self, key: ContainerKey, info: &Arc<ContainerInfo>, out: &mut Vec<Record>) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        if !self.selection.wants(info) {
-            if let State::Naming(waiting) = &entry.state {
-                self.held.take(waiting.held());
-                self.totals.calls_unselected += waiting.held().calls;
-            }
-            if !matches!(entry.state, State::Unwanted(_)) {
-                // What still waits in the kernel is counted when it comes; what was lost there nobody wants.
-                self.retired.add(entry.delivered());
-            }
-            entry.state = State::Unwanted(Arc::clone(info));
-            self.threads -= std::mem::take(&mut entry.threads).len();
-            self.to_ignore.push(key);
-            return;
-        }
-        out.push(Record::Birth(Arc::clone(info)));
-        if let State::Naming(waiting) = std::mem::replace(&mut entry.state, State::Named(Arc::clone(info))) {
-            self.held.take(waiting.held());
-            for run in waiting.into_runs() {
-                self.totals.calls_out += run.tokens.len() as u64;
-                out.push(Record::Calls { container: Arc::clone(info), run });
-            }
-        }
+        let info = entry.undecided.clone().unwrap_or_else(|| {
+            let id = entry.who.cgroup_name.parse().ok();
+            ContainerInfo::unnamed(key, Arc::clone(&self.node), id, entry.who.started_at).into()
+        });
+        self.settle(key, &info, now_ns, out);
     }
 
     fn end(&mut self, life: &Life, state: ContainerState, now_ns: u64, out: &mut Vec<Record>) {
@@ -338,8 +314,14 @@ impl Attribution {
             return;
         };
         entry.kernel = state;
-        entry.ended = Some(at);
         entry.seen_ns = now_ns;
+        if matches!(entry.state, State::Unwanted(_)) {
+            // No thread of it is followed any more. Whether it lives is not for the kernel side to say.
+            entry.let_go = true;
+            self.to_forget.push(key);
+            return;
+        }
+        entry.ended = Some(at);
         // Who is still being named gets its names first; they come, or the answer that there are none.
         if !matches!(entry.state, State::Naming(_)) {
             self.bury(key, now_ns, out);
@@ -380,7 +362,7 @@ impl Attribution {
         } else if entry.ended.is_none() && now_ns.saturating_sub(entry.seen_ns) > VANISHED_NS {
             self.totals.ends_inferred += 1;
             if matches!(entry.state, State::Naming(_)) {
-                self.settle_bare(key, out);
+                self.settle_bare(key, now_ns, out);
             }
             self.bury(key, now_ns, out);
         }
@@ -398,17 +380,18 @@ impl Attribution {
         matches!(self.entries.get(&key), Some(Entry { state: State::Named(_), .. }))
     }
 
-    /// Forgets keys of containers that ended a while ago.
-    pub fn sweep(&mut self, now_ns: u64) {
+    /// Forgets keys of containers that ended a while ago, and stops waiting for what does not come.
+    pub fn sweep(&mut self, now_ns: u64, out: &mut Vec<Record>) {
         self.ended.sweep(now_ns);
+        self.stop_waiting_for_labels(now_ns, out);
     }
 
     /// Everything that is still held, under bare ids: the agent stops.
-    pub fn finish(&mut self, out: &mut Vec<Record>) {
+    pub fn finish(&mut self, now_ns: u64, out: &mut Vec<Record>) {
         let naming: HashSet<_> =
             self.entries.iter().filter(|(_, e)| matches!(e.state, State::Naming(_))).map(|(key, _)| *key).collect();
         for key in naming {
-            self.settle_bare(key, out);
+            self.settle_bare(key, now_ns, out);
         }
         for entry in self.entries.values_mut() {
             out.extend(entry.account());

@@ -11,12 +11,12 @@
 //! container stands on conmon's command line only (`-n`).
 
 use crate::{
-    container::{ContainerId, Kind, Names},
+    container::{ContainerId, Kind, Names, Role},
     procfs::{Procfs, read_bounded},
 };
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -107,6 +107,12 @@ pub fn parse(json: &[u8], runtime_namespace: &str) -> Result<Bundle, serde_json:
             "sandbox" => Kind::Sandbox,
             _ => Kind::Container,
         },
+        // Kubernetes' to say.
+        owner_kind: String::new(),
+        image_digest: String::new(),
+        role: Role::Unknown,
+        restarts: None,
+        labels: BTreeMap::new(),
     };
     // Older containerd says less: the directory of a sandbox's logs is <namespace>_<pod>_<uid>.
     let logs = say(&["io.kubernetes.cri.sandbox-log-directory"]);

@@ -21,9 +21,10 @@ pub use sink::{Sink, SinkError};
 use crate::{
     attribute::Attribution,
     bpf::{Kernel, KernelLog},
-    container::{ContainerKey, Membership, Selection},
+    container::{ContainerInfo, ContainerKey, Membership, Selection},
     decode::{self, monotonic_ns},
     identity::Resolver,
+    kubernetes::Directory,
     procfs::{Procfs, walk::Walker},
     record::Record,
 };
@@ -31,6 +32,7 @@ use aya::maps::{MapData, RingBuf};
 use listing::Listing;
 use naming::Naming;
 use rustix::event::{PollFd, PollFlags, poll};
+use seeding::Seeding;
 use stats::Stats;
 use std::{
     sync::{
@@ -62,6 +64,8 @@ pub struct Settings {
     pub membership: Membership,
     /// Where processes are looked up, and what monitors are called.
     pub procfs: Procfs,
+    /// What Kubernetes says.
+    pub directory: Directory,
 }
 
 /// The capture thread's state.
@@ -73,6 +77,8 @@ pub struct Capture {
     procfs: Procfs,
     resolver: Arc<Resolver>,
     naming: Naming,
+    directory: Directory,
+    seeding: Seeding,
     sinks: Vec<Box<dyn Sink>>,
     stats: stats::Shared,
     listing: Listing,
@@ -91,8 +97,8 @@ impl Capture {
         let mut attribution = Attribution::new(Arc::clone(&settings.node), settings.selection.clone(), Kernel::epoch_offset_ns());
         // First whatever is born from now on, then what is there already.
         kernel.attach_lifecycle()?;
-        let mut walker = Walker::new(procfs.clone(), settings.membership);
-        seeding::seed(&mut walker, &mut kernel, |sighting| attribution.found(sighting, monotonic_ns()))?;
+        let mut seeding = Seeding::new(Walker::new(procfs.clone(), settings.membership), &mut kernel)?;
+        seeding.all(&mut kernel, |sighting| attribution.found(sighting, monotonic_ns()))?;
         kernel.attach_calls()?;
         Ok(Self {
             kernel,
@@ -102,6 +108,8 @@ impl Capture {
             procfs,
             resolver,
             naming,
+            directory: settings.directory.clone(),
+            seeding,
             sinks,
             stats: stats::Shared::default(),
             listing: Listing::default(),
@@ -177,8 +185,9 @@ impl Capture {
     fn take_names(&mut self) {
         let now = monotonic_ns();
         while let Some(info) = self.naming.answer() {
-            self.attribution.named(&info, now, &mut self.out);
+            self.attribution.named(&self.directory.dress(&info), now, &mut self.out);
         }
+        self.correct_names(now);
         let waiting = std::mem::take(&mut self.attribution.to_name);
         self.attribution.to_name = self.naming.ask(waiting);
         for key in std::mem::take(&mut self.attribution.to_ignore) {
@@ -189,6 +198,38 @@ impl Capture {
         for key in std::mem::take(&mut self.attribution.to_forget) {
             self.kernel.forget(key.0);
             self.resolver.forget(key);
+        }
+        self.follow_again();
+    }
+
+    /// Kubernetes has said something new of these pods.
+    fn correct_names(&mut self, now: u64) {
+        let changed = self.directory.take_changed();
+        if changed.is_empty() {
+            return;
+        }
+        let of_those = |info: &&Arc<ContainerInfo>| changed.contains(&(info.names.namespace.clone(), info.names.pod.clone()));
+        let infos: Vec<_> = self.attribution.infos().filter(of_those).map(Arc::clone).collect();
+        for old in infos {
+            let new = self.directory.dress(&old);
+            if new != old {
+                self.attribution.named(&new, now, &mut self.out);
+            }
+        }
+    }
+
+    /// Containers that were let go of and are wanted again.
+    fn follow_again(&mut self) {
+        let keys = std::mem::take(&mut self.attribution.to_follow);
+        if keys.is_empty() {
+            return;
+        }
+        for key in &keys {
+            self.kernel.heed(key.0);
+            self.attribution.follows_again(*key, self.kernel.container(key.0));
+        }
+        if let Err(error) = self.seeding.again(&mut self.kernel, &keys) {
+            tracing::warn!(%error, "containers that are wanted again are followed from their next new process on");
         }
     }
 
@@ -202,7 +243,13 @@ impl Capture {
                 self.attribution.network(key, counters, &mut self.out);
             }
         }
-        self.attribution.sweep(now);
+        let unfollowed: Vec<_> = self.attribution.unfollowed_containers().collect();
+        for (key, tgid, shim) in unfollowed {
+            if !self.procfs.is_below(tgid, shim) {
+                self.attribution.gone(key, now, &mut self.out);
+            }
+        }
+        self.attribution.sweep(now, &mut self.out);
         let totals = self.kernel.totals();
         self.now.containers_untracked = totals.containers_untracked;
         self.now.lineage_lost = totals.lineage_lost;
@@ -263,7 +310,7 @@ impl Capture {
         }
         self.take_names();
         self.counters(monotonic_ns());
-        self.attribution.finish(&mut self.out);
+        self.attribution.finish(monotonic_ns(), &mut self.out);
         self.hand_on(false)?;
         self.publish();
         for sink in &mut self.sinks {

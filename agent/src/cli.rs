@@ -58,13 +58,17 @@ pub struct CaptureArgs {
     /// This node's name [default: the host's name] [env: SURPRISAL_NODE, NODE_NAME]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Follow only these containers; KEY is namespace, pod, container, image, id or workload. May be given
+    /// Follow only these containers; KEY is namespace, pod, container, image, id, workload or label:NAME. May be given
     /// several times: for one key any must match, for several keys each [env: SURPRISAL_SELECT, comma-separated]
     #[arg(long, value_name = "KEY=GLOB")]
     pub select: Vec<Rule>,
     /// Do not follow these containers; wins over --select [env: SURPRISAL_EXCLUDE, comma-separated]
     #[arg(long, value_name = "KEY=GLOB")]
     pub exclude: Vec<Rule>,
+    /// Where pods' owners, labels and annotations are asked for: auto (in a pod, the cluster), off, or a kubeconfig file
+    /// [default: auto] [env: SURPRISAL_KUBERNETES]
+    #[arg(long, value_name = "API")]
+    pub kubernetes: Option<String>,
     /// Size of the kernel's ring buffer, bytes [default: 8388608] [env: SURPRISAL_RING_BYTES]
     #[arg(long, value_name = "N")]
     pub ring_bytes: Option<u64>,
@@ -200,7 +204,7 @@ mod tests {
     fn what_is_wrong_is_said_in_one_place() {
         for (args, expect) in [
             (&["run", "--ring-byte", "7"][..], "unexpected argument '--ring-byte'"),
-            (&["run", "--select", "pods=x"], "\"pods\" is none of namespace, pod, container, image, id, workload"),
+            (&["run", "--select", "pods=x"], "\"pods\" is none of namespace, pod, container, image, id, workload, label:NAME"),
             (&["run", "--capture", "magic"], "possible values: auto, task-storage, hash, raw"),
             (&["run", "--membership", "magic"], "possible values: auto, process"),
             (&["record"], "--output <FILE>"),

@@ -10,7 +10,7 @@ pub mod selection;
 pub mod workload;
 
 pub use id::{BadId, ContainerId};
-pub use info::ContainerInfo;
+pub use info::{ContainerInfo, Watch};
 pub use key::{ContainerKey, Membership};
-pub use selection::{BadRule, Rule, Selection};
-pub use surprisal_proto::container::{Kind, Names};
+pub use selection::{Answer, BadRule, Rule, Selection};
+pub use surprisal_proto::container::{Kind, Names, Role};

@@ -12,6 +12,7 @@
 //! | [`procfs`] | `/proc`, the cgroup tree | what ran before the agent, network totals |
 //! | [`bundle`] | a shim's OCI bundle | names |
 //! | [`identity`] | a key from the kernel | a [`container::ContainerInfo`], joined late |
+//! | [`kubernetes`] | the API server, where there is one | owners, labels, who opted out: joined late |
 //! | [`container`] | names | ids, workloads, which containers are wanted |
 //! | [`record`] | | the one type that flows from here on |
 //! | [`uplink`] | records | batches to the scorer, each until it is acknowledged |
@@ -35,6 +36,7 @@ pub mod decode;
 pub mod exit;
 pub mod identity;
 pub mod jsonl;
+pub mod kubernetes;
 pub mod logging;
 pub mod metrics;
 pub mod preflight;

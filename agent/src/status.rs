@@ -16,7 +16,7 @@
 //! The hops of the capture thread are as it published them, at most a second ago. The queue and the file each get all that
 //! attribution passes on.
 //!
-//! Memory: [`Bounds`] says what may be held in user space at most, all containers together: with the defaults 160 MiB, most of
+//! Memory: [`Bounds`] says what may be held in user space at most, all containers together: with the defaults 184 MiB, most of
 //! it for names of a length that no runtime gives. In the kernel a followed thread has a buffer of 584 bytes for as long as it lives, and
 //! the tables of containers are of a fixed size.
 
@@ -30,7 +30,9 @@ pub use agent::{Agent, Bounds, Program};
 use crate::{
     bpf::Runs,
     capture::{listing::Listing, stats},
-    jsonl, uplink,
+    jsonl,
+    kubernetes::Directory,
+    uplink,
 };
 use jiff::Timestamp;
 use surprisal_proto::{status, time, v1};
@@ -48,6 +50,8 @@ pub struct Sources {
     pub capture: stats::Shared,
     /// Its containers.
     pub containers: Listing,
+    /// What Kubernetes says.
+    pub directory: Directory,
     /// The uplink, if there is one.
     pub uplink: Option<uplink::View>,
     /// The JSON Lines file, if there is one.
@@ -72,6 +76,7 @@ impl Sources {
             node: self.node.clone(),
             containers: capture.containers as u64,
             threads: capture.threads as u64,
+            kubernetes: self.directory.report(),
             line,
             programs: runs
                 .map(|Runs { program, count, nanoseconds }| Program {

@@ -12,6 +12,7 @@
 use crate::{time, v1};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One container on one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +30,8 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
 }
 
-/// What a container is called, and what it is. All but the workload comes from its runtime's bundle.
+/// What a container is called, and what it is: from its runtime's bundle, and from Kubernetes where that answers (the owner in
+/// `workload`, and all from `owner_kind` on).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Names {
@@ -60,6 +62,83 @@ pub struct Names {
     /// A sandboxed runtime (gVisor, Kata) holds it, with a kernel of its own: its calls are the sandbox's, not the container's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub own_kernel: bool,
+    /// Kind of the pod's owner, as Kubernetes says it: "Deployment", "Node" (a static pod), "Pod" (nobody owns it), a custom kind.
+    /// Empty: the owner in `workload` is guessed from the pod's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub owner_kind: String,
+    /// Digest of the image, "sha256:…", as Kubernetes says it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_digest: String,
+    /// What it is in its pod.
+    #[serde(skip_serializing_if = "Role::is_unknown")]
+    pub role: Role,
+    /// How often Kubernetes has restarted the container of this name in this pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// The pod's labels; at most [`LABELS_MAX`] and [`LABEL_BYTES_MAX`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Labels that are carried of a pod, at most.
+pub const LABELS_MAX: usize = 64;
+
+/// Bytes of names and values of a pod's labels that are carried, at most.
+pub const LABEL_BYTES_MAX: usize = 2048;
+
+impl Names {
+    /// Kubernetes has said who owns the pod. Otherwise the owner is guessed.
+    pub fn is_owner_known(&self) -> bool {
+        !self.owner_kind.is_empty()
+    }
+}
+
+/// What a container is in its pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Kubernetes has not said it.
+    #[default]
+    Unknown,
+    /// It runs as long as the pod does.
+    Main,
+    /// It runs to its end before the main ones start.
+    Init,
+    /// It starts before the main ones and runs beside them.
+    Sidecar,
+    /// A person has added it to the running pod (`kubectl debug`).
+    Ephemeral,
+}
+
+impl Role {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+impl From<Role> for v1::container::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Unknown => Self::Unspecified,
+            Role::Main => Self::Main,
+            Role::Init => Self::Init,
+            Role::Sidecar => Self::Sidecar,
+            Role::Ephemeral => Self::Ephemeral,
+        }
+    }
+}
+
+impl From<v1::container::Role> for Role {
+    fn from(role: v1::container::Role) -> Self {
+        match role {
+            v1::container::Role::Unspecified => Self::Unknown,
+            v1::container::Role::Main => Self::Main,
+            v1::container::Role::Init => Self::Init,
+            v1::container::Role::Sidecar => Self::Sidecar,
+            v1::container::Role::Ephemeral => Self::Ephemeral,
+        }
+    }
 }
 
 /// What kind of thing the runtime runs.
@@ -104,7 +183,22 @@ mod sandbox {
 impl From<Container> for v1::Container {
     fn from(container: Container) -> Self {
         let Container { id, node, names, started_at } = container;
-        let Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind, own_kernel } = names;
+        let Names {
+            namespace,
+            pod,
+            pod_uid,
+            name,
+            image,
+            runtime_namespace,
+            workload,
+            kind,
+            own_kernel,
+            owner_kind,
+            image_digest,
+            role,
+            restarts,
+            labels,
+        } = names;
         Self {
             id,
             node,
@@ -118,6 +212,11 @@ impl From<Container> for v1::Container {
             kind: v1::container::Kind::from(kind).into(),
             started_at: started_at.map(time::to_wire),
             own_kernel,
+            owner_kind,
+            image_digest,
+            role: v1::container::Role::from(role).into(),
+            restarts,
+            labels,
         }
     }
 }
@@ -156,12 +255,12 @@ pub enum BadContainer {
     StartedAt,
 }
 
-/// A kind of a later version reads as [`Kind::Unknown`].
+/// A kind or a role of a later version reads as unknown.
 impl TryFrom<v1::Container> for Container {
     type Error = BadContainer;
 
     fn try_from(message: v1::Container) -> Result<Self, BadContainer> {
-        let kind = message.kind().into();
+        let (kind, role) = (message.kind().into(), message.role().into());
         let v1::Container {
             id,
             node,
@@ -175,6 +274,11 @@ impl TryFrom<v1::Container> for Container {
             kind: _as_above,
             started_at,
             own_kernel,
+            owner_kind,
+            image_digest,
+            role: _as_above_too,
+            restarts,
+            labels,
         } = message;
         if id.is_empty() {
             return Err(BadContainer::NoId);
@@ -183,7 +287,22 @@ impl TryFrom<v1::Container> for Container {
             return Err(BadContainer::NoNode);
         }
         let started_at = started_at.map(|at| time::from_wire(at).ok_or(BadContainer::StartedAt)).transpose()?;
-        let names = Names { namespace, pod, pod_uid, name, image, runtime_namespace, workload, kind, own_kernel };
+        let names = Names {
+            namespace,
+            pod,
+            pod_uid,
+            name,
+            image,
+            runtime_namespace,
+            workload,
+            kind,
+            own_kernel,
+            owner_kind,
+            image_digest,
+            role,
+            restarts,
+            labels,
+        };
         Ok(Self { id, node, names, started_at })
     }
 }

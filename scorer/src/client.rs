@@ -93,6 +93,7 @@ impl Which {
             verdicts: self.verdict.iter().map(verdict).collect(),
             min_score: self.min_score,
             include_sandboxes: self.sandboxes,
+            labels: self.label.iter().cloned().collect(),
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct Metrics {
     pub containers: Gauge,
     /// Threads known now.
     pub threads: Gauge,
+    /// Workloads whose name may be that of two.
+    pub workload_conflicts: Counter,
     /// Profiles in force now.
     pub profiles: Gauge,
     /// Windows cut.
@@ -108,6 +110,7 @@ impl Default for Metrics {
             threads: Gauge::default(),
             profiles: Gauge::default(),
             windows: Counter::default(),
+            workload_conflicts: Counter::default(),
             windows_gapped: Counter::default(),
             windows_scored: Counter::default(),
             windows_anomalous: Counter::default(),
@@ -144,6 +147,7 @@ impl Metrics {
         r.register("threads", "Threads known now", self.threads.clone());
         r.register("profiles", "Profiles in force now", self.profiles.clone());
         r.register("windows", "Windows cut", self.windows.clone());
+        r.register("workload_conflicts", "Workloads whose name may be that of two", self.workload_conflicts.clone());
         r.register("windows_gapped", "Windows that a gap cut before they were complete", self.windows_gapped.clone());
         r.register("windows_scored", "Windows scored", self.windows_scored.clone());
         r.register("windows_anomalous", "Windows at or above their threshold", self.windows_anomalous.clone());

@@ -7,7 +7,7 @@ use super::{
     listed::{Listed, Naming},
     waiting::Waiting,
 };
-use crate::{container::ContainerInfo, identity::Sighting, record::Record, sequence::Sequencer};
+use crate::{container::ContainerInfo, decode::Life, identity::Sighting, record::Record, sequence::Sequencer};
 use jiff::Timestamp;
 use std::sync::Arc;
 use surprisal_agent_ebpf::abi::ContainerState;
@@ -36,6 +36,12 @@ pub(super) struct Entry {
     /// When the kernel last gave a sign of it.
     pub(super) seen_ns: u64,
     pub(super) ended: Option<Timestamp>,
+    /// Its names, while the labels that decide about it have not come.
+    pub(super) undecided: Option<Arc<ContainerInfo>>,
+    /// Nobody wants it, and the kernel follows no thread of it any more.
+    pub(super) let_go: bool,
+    /// The kernel's counters when it began to be followed again: what was before is nobody's.
+    pub(super) before: ContainerState,
 }
 
 impl Entry {
@@ -50,7 +56,15 @@ impl Entry {
             since_ns: now_ns,
             seen_ns: now_ns,
             ended: None,
+            undecided: None,
+            let_go: false,
+            before: ContainerState::default(),
         }
+    }
+
+    /// Whether somebody entered this container, not another one with the same key.
+    pub(super) fn is_of(&self, life: &Life) -> bool {
+        !life.cgroup_name.is_empty() && life.cgroup_name == self.who.cgroup_name && life.shim_tgid == self.who.shim_tgid
     }
 
     /// As people see it.
@@ -73,8 +87,10 @@ impl Entry {
         let delivered = self.threads.delivered;
         // The kernel counts a call as issued when its chunk is submitted; a peek may have brought it before. After the
         // end nothing is pending, so what was not delivered was lost, whatever the kernel's own count says.
-        let issued = self.kernel.issued.max(delivered + self.kernel.lost_calls);
-        let lost = if self.ended.is_some() { issued - delivered } else { self.kernel.lost_calls };
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let lost = since(self.kernel.lost_calls, self.before.lost_calls);
+        let issued = since(self.kernel.issued, self.before.issued).max(delivered + lost);
+        let lost = if self.ended.is_some() { issued - delivered } else { lost };
         Balance { issued, delivered, lost }
     }
 

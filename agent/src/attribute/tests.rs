@@ -1,5 +1,5 @@
-use super::{ended::TOMBSTONE_NS, *};
-use crate::container::{Kind, Names};
+use super::{choosing::LABELS_WAIT_NS, ended::TOMBSTONE_NS, *};
+use crate::container::{Kind, Names, Watch};
 
 const KEY: ContainerKey = ContainerKey(7);
 
@@ -81,6 +81,7 @@ fn who_is_not_selected_is_let_go_of_and_counted() {
     a.named(&info("default"), 3, &mut out);
     a.event(calls(1, &[0], false, true), 4, &mut out);
     a.event(Event::End(life(9), state(2, 0)), 5, &mut out);
+    a.gone(KEY, 5, &mut out);
     assert_eq!((show(&out), a.to_ignore.as_slice(), a.totals.calls_unselected), (String::new(), [KEY].as_slice(), 2));
     assert_eq!((a.len(), a.held.bytes), (0, 0));
 }
@@ -94,7 +95,7 @@ fn a_late_peek_does_not_bring_a_container_back() {
     a.event(Event::End(life(3), state(1, 0)), 3, &mut out);
     a.event(calls(0, &[59], true, false), 4, &mut out);
     assert_eq!(show(&out), "birth abc, calls 0+[59], account 1=1+0, death");
-    a.sweep(4 + TOMBSTONE_NS);
+    a.sweep(4 + TOMBSTONE_NS, &mut out);
     assert!(a.ended.is_empty() && a.is_empty());
 }
 
@@ -145,9 +146,10 @@ fn calls_balance_at_every_step() {
         check(&a);
         a.event(Event::End(life(9), state(9, 3)), 5, &mut out);
         check(&a);
+        a.gone(KEY, 5, &mut out);
         a.event(calls(7, &[4], false, false), 6, &mut out);
         check(&a);
-        a.sweep(7 + TOMBSTONE_NS);
+        a.sweep(7 + TOMBSTONE_NS, &mut out);
     }
     assert_eq!((a.totals.calls_out, a.totals.calls_unselected, a.totals.calls_late), (4, 4, 2));
     assert_eq!(a.balance(), Balance { issued: 3 + 9, delivered: 3 + 4, lost: 5 });
@@ -205,4 +207,115 @@ fn what_is_held_is_bounded() {
     // The names that come after all replace the bare id.
     a.named(&info("default"), 3, &mut out);
     assert!(matches!(out.last(), Some(Record::Birth(c)) if c.is_named()));
+}
+
+/// A pod's container, as Kubernetes says it is.
+fn pod(app: &str, watch: Watch) -> Arc<ContainerInfo> {
+    let names = Names { namespace: "shop".into(), pod: "web-0".into(), kind: Kind::Container, ..Names::default() };
+    let mut info = ContainerInfo::named(KEY, "n".into(), "abc".parse().expect("an id"), names, None);
+    info.watch = watch;
+    if watch != Watch::Unknown {
+        info.names.labels.insert("app".into(), app.into());
+    }
+    info.into()
+}
+
+fn by_label() -> Attribution {
+    let rule = "label:app=web".parse().expect("a rule");
+    Attribution::new("n".into(), Selection::new(vec![rule], Vec::new()).with_labels(), 1_000)
+}
+
+#[test]
+fn late_names_correct_themselves_and_lose_nothing() {
+    let (mut a, mut out) = (attribution(None), Vec::new());
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.named(&pod("web", Watch::Unknown), 1, &mut out);
+    a.event(calls(0, &[59], false, false), 2, &mut out);
+    let late = pod("web", Watch::Wanted);
+    a.named(&late, 3, &mut out);
+    a.event(calls(1, &[0], false, false), 4, &mut out);
+    assert_eq!(show(&out), "birth abc, calls 0+[59], birth abc, calls 1+[0]");
+    assert!(matches!(out.last(), Some(Record::Calls { container, .. }) if Arc::ptr_eq(container, &late)));
+    assert_eq!(a.infos().count(), 1);
+}
+
+#[test]
+fn calls_wait_for_labels_that_decide() {
+    for (app, expect) in [("web", "birth abc, calls 0+[59]"), ("other", "")] {
+        let (mut a, mut out) = (by_label(), Vec::new());
+        a.event(Event::Birth(life(1)), 1, &mut out);
+        a.event(calls(0, &[59], false, false), 2, &mut out);
+        a.named(&pod(app, Watch::Unknown), 3, &mut out);
+        assert_eq!((show(&out), a.held().calls, a.infos().count()), (String::new(), 1, 1));
+        a.named(&pod(app, Watch::Wanted), 4, &mut out);
+        assert_eq!((show(&out).as_str(), a.held().calls), (expect, 0));
+        assert_eq!((a.to_ignore.len(), a.totals.calls_unselected), if app == "web" { (0, 0) } else { (1, 1) });
+    }
+}
+
+#[test]
+fn labels_that_do_not_come_are_not_waited_for_for_long() {
+    let (mut a, mut out) = (by_label(), Vec::new());
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.event(calls(0, &[59], false, false), 2, &mut out);
+    a.named(&pod("web", Watch::Unknown), 3, &mut out);
+    a.sweep(LABELS_WAIT_NS, &mut out);
+    assert_eq!((show(&out), a.held().calls), (String::new(), 1));
+    a.sweep(1 + LABELS_WAIT_NS, &mut out);
+    assert_eq!((show(&out), a.held().calls, a.to_ignore.as_slice()), (String::new(), 0, [KEY].as_slice()));
+    // They come after all: it is followed from here on.
+    a.named(&pod("web", Watch::Wanted), 2 + LABELS_WAIT_NS, &mut out);
+    assert_eq!((show(&out).as_str(), a.to_follow.as_slice()), ("birth abc", [KEY].as_slice()));
+}
+
+#[test]
+fn who_opts_out_is_let_go_of_and_may_come_back() {
+    let (mut a, mut out) = (attribution(None), Vec::new());
+    let net = |a: &Attribution| a.balance();
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.named(&pod("web", Watch::Wanted), 1, &mut out);
+    a.event(calls(0, &[59, 1], false, false), 2, &mut out);
+    a.named(&pod("web", Watch::OptedOut), 3, &mut out);
+    assert_eq!(show(&out), "birth abc, calls 0+[59, 1], account 2=2+0, death");
+    assert_eq!(std::mem::take(&mut a.to_ignore), [KEY]);
+    a.event(calls(2, &[0], false, false), 4, &mut out);
+    // Its threads are let go of as they fill their buffers; then the kernel side thinks that it has ended.
+    a.event(Event::End(life(5), state(300, 0)), 5, &mut out);
+    assert_eq!((a.len(), a.living().count(), a.unfollowed_containers().count()), (1, 0, 1));
+    assert_eq!(a.list()[0].naming, Naming::Unwanted);
+    // Somebody enters it: that is no birth, and nobody wants it either.
+    a.event(Event::Birth(life(6)), 6, &mut out);
+    assert_eq!((std::mem::take(&mut a.to_ignore), a.unfollowed_containers().count()), (vec![KEY], 0));
+    a.event(Event::End(life(7), state(1, 0)), 7, &mut out);
+    out.clear();
+    // It is wanted again: its threads go on in their middle, and what they did meanwhile is nobody's loss.
+    a.named(&pod("web", Watch::Wanted), 8, &mut out);
+    assert_eq!(std::mem::take(&mut a.to_follow), [KEY]);
+    a.follows_again(KEY, Some(state(500, 3)));
+    a.event(calls(490, &[7], false, false), 9, &mut out);
+    a.counters(KEY, Some(state(501, 4)), 10, &mut out);
+    assert_eq!(show(&out), "birth abc, calls 490+[7], account 2=1+1");
+    assert_eq!((a.totals.calls_lost, net(&a)), (0, Balance { issued: 2 + 2, delivered: 2 + 1, lost: 1 }));
+    a.event(Event::End(life(11), state(501, 4)), 11, &mut out);
+    assert!(a.is_empty());
+}
+
+#[test]
+fn who_is_not_wanted_is_listed_until_it_ends() {
+    let (mut a, mut out) = (attribution(Some("namespace=prod")), Vec::new());
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.named(&info("default"), 1, &mut out);
+    a.gone(KEY, 2, &mut out);
+    assert_eq!(a.len(), 1, "the kernel side still follows it");
+    a.event(Event::End(life(3), state(1, 0)), 3, &mut out);
+    assert_eq!(a.list().len(), 1);
+    a.gone(KEY, 4, &mut out);
+    assert_eq!((a.len(), show(&out)), (0, String::new()));
+    // Another container may have got its key before that was seen.
+    a.event(Event::Birth(life(5)), 5, &mut out);
+    a.named(&info("default"), 5, &mut out);
+    a.event(Event::End(life(6), state(1, 0)), 6, &mut out);
+    a.to_name.clear();
+    a.event(Event::Birth(Life { cgroup_name: "def".into(), ..life(7) }), 7, &mut out);
+    assert_eq!((a.to_name.len(), a.unfollowed_containers().count()), (1, 0));
 }

@@ -215,6 +215,12 @@ impl Kernel {
         self.ignored.insert(key, 1, 0)
     }
 
+    /// A container that was not selected is wanted after all. Its threads are followed again once they are seeded.
+    pub fn heed(&mut self, key: u64) {
+        // Not there: it was freed with the container's last thread.
+        let _ = self.ignored.remove(&key);
+    }
+
     /// Frees what is left of an ended container.
     pub fn forget(&mut self, key: u64) {
         // Not there: it was never counted, or is gone already.

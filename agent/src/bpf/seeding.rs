@@ -89,11 +89,11 @@ impl Seeder {
         Ok((born, any))
     }
 
-    /// Frees the seeds: ids of processes are used again.
-    pub fn finish(mut self) {
-        for tgid in &self.seen {
+    /// Frees the seeds, and forgets whom it has seen: ids of processes are used again.
+    pub fn finish(&mut self) {
+        for tgid in self.seen.drain() {
             // Ancestors were never among them.
-            let _ = self.maps.seeds.remove(tgid);
+            let _ = self.maps.seeds.remove(&tgid);
         }
     }
 }

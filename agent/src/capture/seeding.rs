@@ -1,4 +1,4 @@
-//! What already runs when the agent starts.
+//! What already runs when the agent starts, or when a container is to be followed again.
 //!
 //! In: walks of `/proc`. Out: their processes followed in the kernel, and one [`Sighting`] for each container. Never: names one.
 
@@ -8,29 +8,62 @@ use crate::{
         Kernel,
         seeding::{Ancestor, Member, Seeder},
     },
+    container::ContainerKey,
     identity::{Found, Sighting},
     procfs::walk::{self, Walker},
 };
 
-/// Walks at the start: each but the last found somebody new.
+/// Walks at a time: each but the last found somebody new.
 const WALKS_MAX: usize = 20;
 
-/// Walks until nobody new is found. Births must be seen from before the first walk on.
-pub(super) fn seed(walker: &mut Walker, kernel: &mut Kernel, mut found: impl FnMut(Sighting)) -> Result<(), Error> {
-    let mut seeder = Seeder::new(kernel)?;
-    for _ in 0..WALKS_MAX {
-        let (sightings, again) = once(walker, &mut seeder, kernel)?;
-        sightings.into_iter().for_each(&mut found);
-        if !again {
-            break;
-        }
+/// Walks, and what it walks with.
+#[derive(Debug)]
+pub(super) struct Seeding {
+    walker: Walker,
+    seeder: Seeder,
+}
+
+impl Seeding {
+    /// Takes what it needs of the kernel side. Once per [`Kernel`].
+    pub(super) fn new(walker: Walker, kernel: &mut Kernel) -> Result<Self, Error> {
+        Ok(Self { walker, seeder: Seeder::new(kernel)? })
     }
-    seeder.finish();
-    Ok(())
+
+    /// Walks until nobody new is found. Births must be seen from before the first walk on.
+    pub(super) fn all(&mut self, kernel: &mut Kernel, found: impl FnMut(Sighting)) -> Result<(), Error> {
+        self.walks(kernel, &|_| true, found)
+    }
+
+    /// The same for these containers alone, which are known.
+    pub(super) fn again(&mut self, kernel: &mut Kernel, keys: &[ContainerKey]) -> Result<(), Error> {
+        self.walks(kernel, &|key| keys.contains(&key), drop)
+    }
+
+    fn walks(
+        &mut self,
+        kernel: &mut Kernel,
+        wanted: &dyn Fn(ContainerKey) -> bool,
+        mut found: impl FnMut(Sighting),
+    ) -> Result<(), Error> {
+        for _ in 0..WALKS_MAX {
+            let (sightings, again) = once(&mut self.walker, &mut self.seeder, kernel, wanted)?;
+            sightings.into_iter().for_each(&mut found);
+            if !again {
+                break;
+            }
+        }
+        self.seeder.finish();
+        Ok(())
+    }
 }
 
 /// One walk. Who is new, and whether another walk is needed.
-fn once(walker: &mut Walker, seeder: &mut Seeder, kernel: &mut Kernel) -> Result<(Vec<Sighting>, bool), Error> {
+fn once(
+    walker: &mut Walker,
+    seeder: &mut Seeder,
+    kernel: &mut Kernel,
+    wanted: &dyn Fn(ContainerKey) -> bool,
+) -> Result<(Vec<Sighting>, bool), Error> {
     let walk = walker.walk()?;
     let shim = |tgid: u32| walk.shims.iter().find(|s| s.tgid == tgid);
     let ancestor = |tgid: u32, shim_tgid: u32| {
@@ -41,7 +74,7 @@ fn once(walker: &mut Walker, seeder: &mut Seeder, kernel: &mut Kernel) -> Result
     let ancestors: Vec<_> = shims.chain(runtime).collect();
     let member =
         |m: &walk::Member| Member { tgid: m.tgid, key: m.key.0, cgroup_id: m.cgroup_id, mnt_ns: m.mnt_ns, by_exec: m.by_exec };
-    let members: Vec<_> = walk.members.iter().map(member).collect();
+    let members: Vec<_> = walk.members.iter().filter(|m| wanted(m.key)).map(member).collect();
     let (born, any) = seeder.seed(kernel, &ancestors, &members)?;
     let sighting = |key: u64| {
         walk.members.iter().find(|m| m.key.0 == key).map(|m| Sighting {

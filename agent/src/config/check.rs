@@ -6,7 +6,7 @@ use super::{error::Error, file::File};
 use crate::{
     choice::{CaptureMethod, LogFormat},
     container::{Membership, Rule, Selection},
-    jsonl,
+    jsonl, kubernetes,
     procfs::Monitors,
     uplink,
 };
@@ -29,6 +29,8 @@ pub struct Config {
     pub bpf_stats: bool,
     /// Which containers.
     pub selection: Selection,
+    /// Where Kubernetes is asked.
+    pub kubernetes: kubernetes::Source,
     /// The scorer; `None`: there is none.
     pub uplink: Option<uplink::Options>,
     /// How long to go on delivering after the order to stop.
@@ -57,6 +59,10 @@ impl File {
         };
         let selection =
             Selection::new(rules("select.include", &self.select.include)?, rules("select.exclude", &self.select.exclude)?);
+        let kubernetes = match self.kubernetes.api.as_str() {
+            "" => return Err(value("kubernetes.api", "is empty: say auto, off or a kubeconfig file".to_owned())),
+            api => api.parse().unwrap_or_default(),
+        };
         let monitors = Monitors::parse(&self.capture.monitors).map_err(|e| value("capture.monitors", e.to_string()))?;
         let ring_bytes = between("capture.ring_bytes", self.capture.ring_bytes, 4096, 1 << 30)?;
         let queue_bytes = between("uplink.queue_bytes", self.uplink.queue_bytes, 128 << 10, 1 << 40)?;
@@ -98,6 +104,7 @@ impl File {
             ring_bytes: ring_bytes as u32,
             bpf_stats: self.capture.bpf_stats,
             selection,
+            kubernetes,
             uplink,
             grace: Duration::from_millis(grace_ms),
             jsonl,

@@ -7,6 +7,7 @@ use crate::{
     bpf,
     choice::{CaptureMethod, LogFormat},
     container::Membership,
+    kubernetes,
     procfs::monitor,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) node: Node,
     pub(super) capture: CaptureSection,
     pub(super) select: Select,
+    pub(super) kubernetes: KubernetesSection,
     pub(super) uplink: UplinkSection,
     pub(super) jsonl: JsonlSection,
     pub(super) admin: Admin,
@@ -47,6 +49,12 @@ pub(super) struct CaptureSection {
 pub(super) struct Select {
     pub(super) include: Vec<String>,
     pub(super) exclude: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KubernetesSection {
+    pub(super) api: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,6 +99,7 @@ impl Default for File {
                 bpf_stats: false,
             },
             select: Select { include: Vec::new(), exclude: Vec::new() },
+            kubernetes: KubernetesSection { api: kubernetes::Source::default().to_string() },
             uplink: UplinkSection {
                 scorer: format!("http://127.0.0.1:{}", surprisal_proto::DEFAULT_PORT),
                 queue_bytes: 16 << 20,

@@ -44,6 +44,7 @@ impl Flags<'_> {
             layer.put("capture", "ring_bytes", args.ring_bytes.map(whole));
             layer.put("select", "include", rules(&args.select));
             layer.put("select", "exclude", rules(&args.exclude));
+            layer.put("kubernetes", "api", args.kubernetes.clone());
             layer.put("admin", "listen", args.admin.map(|a| a.to_string()));
         }
         if let Some(args) = self.run {

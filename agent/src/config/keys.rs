@@ -21,7 +21,7 @@ const fn key(section: &'static str, name: &'static str, env: &'static str, doc: 
 }
 
 /// All there is to configure.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     key("node", "name", "SURPRISAL_NODE", "Name of this node in everything that is sent. Empty: NODE_NAME, or the host's name."),
     key(
         "capture",
@@ -57,9 +57,15 @@ pub const KEYS: [Key; 18] = [
         "select",
         "include",
         "SURPRISAL_SELECT",
-        "Follow only these: \"KEY=GLOB\" with namespace, pod, container, image, id or workload. Empty: all but sandboxes.",
+        "Follow only these: \"KEY=GLOB\" with namespace, pod, container, image, id, workload or label:NAME. Empty: all but sandboxes.",
     ),
     key("select", "exclude", "SURPRISAL_EXCLUDE", "Do not follow these; wins over include."),
+    key(
+        "kubernetes",
+        "api",
+        "SURPRISAL_KUBERNETES",
+        "Where owners, labels and annotations are asked for: auto (in a pod, the cluster), off, or a kubeconfig file.",
+    ),
     key("uplink", "scorer", "SURPRISAL_SCORER", "The scorer: http://HOST:PORT, or \"none\"."),
     key(
         "uplink",

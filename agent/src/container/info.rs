@@ -23,19 +23,33 @@ pub struct ContainerInfo {
     pub names: Names,
     /// When its first process was executed. `None`: it ran before the agent did.
     pub started_at: Option<Timestamp>,
+    /// Whether it is to be followed, as its pod or namespace says. Stays on the node.
+    pub watch: Watch,
+}
+
+/// What Kubernetes says of following a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing (yet): its pod is not known, nor are its labels.
+    #[default]
+    Unknown,
+    /// Its pod is known, and nothing speaks against it.
+    Wanted,
+    /// An annotation of its pod or namespace speaks against it.
+    OptedOut,
 }
 
 impl ContainerInfo {
     /// A container whose bundle was read. Its workload is guessed here.
     pub fn named(key: ContainerKey, node: Arc<str>, id: ContainerId, names: Names, started_at: Option<Timestamp>) -> Self {
         let names = Names { workload: workload::guess(&names, &id, &node), ..names };
-        Self { key, id, node, names, started_at }
+        Self { key, id, node, names, started_at, watch: Watch::Unknown }
     }
 
     /// A container of which nothing but perhaps the id is known.
     pub fn unnamed(key: ContainerKey, node: Arc<str>, id: Option<ContainerId>, started_at: Option<Timestamp>) -> Self {
         let id = id.unwrap_or_else(|| ContainerId::unnamed(key));
-        Self { key, id, node, names: Names::default(), started_at }
+        Self { key, id, node, names: Names::default(), started_at, watch: Watch::Unknown }
     }
 
     /// Its bundle was read.
@@ -55,7 +69,7 @@ impl ContainerInfo {
 
     /// What leaves the node; the key means nothing elsewhere.
     fn to_container(&self) -> Container {
-        let Self { key: _, id, node, names, started_at } = self;
+        let Self { key: _, id, node, names, started_at, watch: _ } = self;
         Container { id: id.to_string(), node: node.to_string(), names: names.clone(), started_at: *started_at }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! In: rules as people write them, a container's names. Out: yes or no. Pure.
 
-use super::info::ContainerInfo;
+use super::info::{ContainerInfo, Watch};
 use globset::{Glob, GlobMatcher};
 use std::{fmt, str::FromStr};
 
 /// What a selection rule looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Field {
     Namespace,
     Pod,
@@ -15,11 +15,14 @@ enum Field {
     Image,
     Id,
     Workload,
+    /// Of the pod, by its name.
+    Label(String),
 }
 
-/// `KEY=GLOB`: namespace, pod, container, image, id or workload, and a pattern (`*`, `?`, `[a-z]`, `{a,b}`).
+/// `KEY=GLOB`: namespace, pod, container, image, id, workload or `label:NAME`, and a pattern (`*`, `?`, `[a-z]`, `{a,b}`).
 ///
-/// For a container outside Kubernetes, namespace is its runtime's and container is its id.
+/// For a container outside Kubernetes, namespace is its runtime's and container is its id. A label that a pod does not have matches
+/// no pattern.
 #[derive(Clone, Debug)]
 pub struct Rule {
     field: Field,
@@ -34,7 +37,7 @@ pub enum BadRule {
     #[error("{0:?} is not KEY=GLOB")]
     Shape(String),
     /// No such key.
-    #[error("{0:?} is none of namespace, pod, container, image, id, workload")]
+    #[error("{0:?} is none of namespace, pod, container, image, id, workload, label:NAME")]
     Key(String),
     /// No such pattern.
     #[error("bad pattern")]
@@ -53,7 +56,10 @@ impl FromStr for Rule {
             "image" => Field::Image,
             "id" => Field::Id,
             "workload" => Field::Workload,
-            other => return Err(BadRule::Key(other.to_owned())),
+            other => match other.strip_prefix("label:").filter(|name| !name.is_empty()) {
+                Some(name) => Field::Label(name.to_owned()),
+                None => return Err(BadRule::Key(other.to_owned())),
+            },
         };
         let glob = Glob::new(glob).map_err(BadRule::Glob)?.compile_matcher();
         Ok(Self { field, glob, text: text.to_owned() })
@@ -70,7 +76,7 @@ impl Rule {
     fn matches(&self, c: &ContainerInfo) -> bool {
         let names = &c.names;
         let plain = names.pod.is_empty();
-        self.glob.is_match(match self.field {
+        self.glob.is_match(match &self.field {
             Field::Namespace if plain => &names.runtime_namespace,
             Field::Namespace => &names.namespace,
             Field::Pod => &names.pod,
@@ -79,31 +85,78 @@ impl Rule {
             Field::Image => &names.image,
             Field::Id => c.id.as_str(),
             Field::Workload => &names.workload,
+            Field::Label(name) => match names.labels.get(name) {
+                Some(value) => value,
+                None => return false,
+            },
         })
     }
 }
 
+/// Whether a container is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Its pod's labels decide, and they are not known yet.
+    NotYet,
+}
+
 /// Which containers are followed.
 ///
-/// A container is, when no exclude rule matches it and, for each key that include rules name, one of them
-/// does. Sandboxes never are. With include rules, a container without names is not (yet).
+/// A container is, when its pod and namespace do not opt out of it, no exclude rule matches it and, for each key that include rules name,
+/// one of them does. Sandboxes never are. With include rules, a container without names is not (yet).
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     include: Vec<Rule>,
     exclude: Vec<Rule>,
+    labels_come: bool,
 }
 
 impl Selection {
     /// From rules; none: everything but sandboxes.
     pub fn new(include: Vec<Rule>, exclude: Vec<Rule>) -> Self {
-        Self { include, exclude }
+        Self { include, exclude, labels_come: false }
+    }
+
+    /// Kubernetes is asked: where labels decide, a pod's are worth waiting for.
+    #[must_use]
+    pub fn with_labels(self) -> Self {
+        Self { labels_come: true, ..self }
+    }
+
+    /// Whether a rule looks at labels.
+    pub fn asks_for_labels(&self) -> bool {
+        self.include.iter().chain(&self.exclude).any(|rule| matches!(rule.field, Field::Label(_)))
     }
 
     /// Is it followed?
-    pub fn wants(&self, c: &ContainerInfo) -> bool {
-        !c.names.kind.is_sandbox()
-            && !self.exclude.iter().any(|r| r.matches(c))
-            && self.include.iter().all(|r| self.include.iter().any(|s| s.field == r.field && s.matches(c)))
+    pub fn answer(&self, c: &ContainerInfo) -> Answer {
+        if c.names.kind.is_sandbox() || c.watch == Watch::OptedOut {
+            return Answer::No;
+        }
+        let unknown = self.labels_come && c.watch == Watch::Unknown && !c.names.pod.is_empty();
+        // `None`: not known yet.
+        let holds = |rule: &Rule| match rule.field {
+            Field::Label(_) if unknown => None,
+            _ => Some(rule.matches(c)),
+        };
+        let any = |rules: &mut dyn Iterator<Item = &Rule>| {
+            let all: Vec<_> = rules.map(holds).collect();
+            if all.contains(&Some(true)) { Some(true) } else { all.iter().all(Option::is_some).then_some(false) }
+        };
+        let excluded = any(&mut self.exclude.iter());
+        let included = self.include.iter().map(|rule| any(&mut self.include.iter().filter(|other| other.field == rule.field)));
+        let included: Vec<_> = included.collect();
+        if excluded == Some(true) || included.contains(&Some(false)) {
+            Answer::No
+        } else if excluded.is_none() || included.contains(&None) {
+            Answer::NotYet
+        } else {
+            Answer::Yes
+        }
     }
 }
 

@@ -114,6 +114,26 @@ impl Procfs {
         Stat::from_file(self.path(tgid, "stat")).ok()
     }
 
+    /// Whether a process lives and descends from another. With `ancestor` 0, which is not known, it is believed.
+    pub fn is_below(&self, tgid: u32, ancestor: u32) -> bool {
+        let mut at = tgid;
+        // As deep as a process tree gets.
+        for _ in 0..64 {
+            let Some(stat) = self.stat(at).filter(|stat| at != tgid || !matches!(stat.state, 'Z' | 'X' | 'x')) else {
+                return false;
+            };
+            let parent = u32::try_from(stat.ppid).unwrap_or(0);
+            if ancestor == 0 || parent == ancestor {
+                return true;
+            }
+            if parent == 0 {
+                return false;
+            }
+            at = parent;
+        }
+        false
+    }
+
     /// Whether a process is a living monitor of containers.
     pub fn is_monitor(&self, tgid: u32) -> bool {
         self.stat(tgid).is_some_and(|stat| self.monitors.is(&stat))

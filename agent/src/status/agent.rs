@@ -4,6 +4,7 @@
 
 use crate::{
     attribute::{CONTAINER_BYTES, CONTAINERS_MAX, HELD_MAX, THREADS_MAX},
+    kubernetes::{POD_BYTES, PODS_MAX, Report},
     sequence::THREAD_BYTES,
     uplink::Line,
 };
@@ -19,6 +20,9 @@ pub struct Agent {
     pub containers: u64,
     /// Threads followed now.
     pub threads: u64,
+    /// How it goes with the Kubernetes API.
+    #[serde(default)]
+    pub kubernetes: Report,
     /// The uplink; absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<Line>,
@@ -53,6 +57,9 @@ pub struct Bounds {
     pub thread_bytes: u64,
     /// Calls that wait for names.
     pub held_bytes: u64,
+    /// What Kubernetes said of this node's pods.
+    #[serde(default)]
+    pub kubernetes_bytes: u64,
     /// The kernel's ring buffer.
     pub ring_bytes: u64,
     /// What the scorer has not taken.
@@ -71,6 +78,7 @@ impl Bounds {
             threads: THREADS_MAX as u64,
             thread_bytes: THREAD_BYTES as u64,
             held_bytes: HELD_MAX as u64,
+            kubernetes_bytes: (PODS_MAX * POD_BYTES) as u64,
             ring_bytes: u64::from(ring_bytes),
             queue_bytes,
             packer_bytes: if queue_bytes > 0 { PACKER_BYTES as u64 } else { 0 },
@@ -79,6 +87,7 @@ impl Bounds {
         bounds.total_bytes = bounds.containers * bounds.container_bytes
             + bounds.threads * bounds.thread_bytes
             + bounds.held_bytes
+            + bounds.kubernetes_bytes
             + bounds.ring_bytes
             + bounds.queue_bytes
             + bounds.packer_bytes;

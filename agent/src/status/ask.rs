@@ -101,6 +101,9 @@ impl Answer {
         let a = &self.agent;
         let mut text = status::table(&self.status);
         let _infallible = writeln!(text, "\n\nnode {}: {} containers, {} threads", a.node, a.containers, a.threads);
+        let k = &a.kubernetes;
+        let state = if k.error.is_empty() { k.state.clone() } else { format!("{}: {}", k.state, k.error) };
+        let _infallible = writeln!(text, "kubernetes: {state}, {} pods known", k.pods);
         if let Some(line) = &a.line {
             let price = line.bytes_per_call.map_or_else(|| "-".to_owned(), |b| format!("{b:.3}"));
             let budget = match line.byte_budget {

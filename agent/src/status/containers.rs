@@ -4,6 +4,7 @@
 
 use crate::{
     attribute::{Listed, Naming},
+    container::Watch,
     identity::Found,
 };
 use comfy_table::{Table, presets};
@@ -25,7 +26,7 @@ pub struct Row {
     pub container: String,
     /// What shares a profile with it.
     pub workload: String,
-    /// Where the workload's owner is known from: "guessed", from the pod's name.
+    /// Where the workload's owner is known from: "kubernetes", or "guessed" from the pod's name.
     pub owner_source: String,
     /// How it was found: "birth", "walk" (it ran before the agent), "inferred" (its birth was lost).
     pub seen: String,
@@ -38,8 +39,11 @@ pub struct Row {
 impl From<&Listed> for Row {
     fn from(listed: &Listed) -> Self {
         let names = listed.info.as_ref().filter(|info| info.is_named()).map(|info| info.names.clone());
+        let opted_out = listed.info.as_ref().is_some_and(|info| info.watch == Watch::OptedOut);
         let reason = match (listed.naming, &names) {
             (Naming::Asked, _) => "its names are being looked for; its calls wait",
+            (Naming::Unwanted, Some(names)) if names.kind.is_sandbox() => "a pod's sandbox: it only holds namespaces",
+            (Naming::Unwanted, _) if opted_out => "opted out by an annotation of its pod or namespace",
             (Naming::Unwanted, _) => "not selected",
             (Naming::Followed, Some(names)) if names.own_kernel => {
                 "sandboxed runtime: its calls are the sandbox's, and never scored"
@@ -47,7 +51,11 @@ impl From<&Listed> for Row {
             (Naming::Followed, None) => "no bundle was found: it is followed without names",
             (Naming::Followed, Some(_)) => "",
         };
-        let owner_source = if names.is_some() { "guessed" } else { "" };
+        let owner_source = match &names {
+            None => "",
+            Some(names) if names.is_owner_known() => "kubernetes",
+            Some(_) => "guessed",
+        };
         let names = names.unwrap_or_default();
         Self {
             id: listed.id(),

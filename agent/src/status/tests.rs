@@ -63,6 +63,7 @@ fn what_is_said_is_read_again() {
         ring_bytes: 8 << 20,
         capture,
         containers: Listing::default(),
+        directory: crate::kubernetes::Directory::default(),
         uplink: None,
         jsonl: None,
     };
@@ -72,5 +73,5 @@ fn what_is_said_is_read_again() {
     assert_eq!((agent.node.as_str(), agent.line, agent.programs.len()), ("n", None, 0));
     assert_eq!(agent.bounds.queue_bytes, 0);
     // As the module says, and within the limit that deploy/ gives.
-    assert_eq!(Bounds::new(8 << 20, 16 << 20).total_bytes >> 20, 160);
+    assert_eq!(Bounds::new(8 << 20, 16 << 20).total_bytes >> 20, 184);
 }

@@ -16,6 +16,11 @@ fn whole(kind: Kind) -> Container {
             workload: "shop/web/nginx".into(),
             kind,
             own_kernel: true,
+            owner_kind: "StatefulSet".into(),
+            image_digest: "sha256:00".into(),
+            role: Role::Sidecar,
+            restarts: Some(2),
+            labels: BTreeMap::from([("app".into(), "web".into())]),
         },
         started_at: Some(Timestamp::from_millisecond(-1).expect("in range")),
     }
@@ -58,11 +63,11 @@ fn check_recorded(container: Container, text: &str) {
 fn a_recording_spells_it_as_it_always_did() {
     check_recorded(
         whole(Kind::Sandbox),
-        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","sandbox":true,"own_kernel":true}"#,
+        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","sandbox":true,"own_kernel":true,"owner_kind":"StatefulSet","image_digest":"sha256:00","role":"sidecar","restarts":2,"labels":{"app":"web"}}"#,
     );
     check_recorded(
         whole(Kind::Container),
-        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","own_kernel":true}"#,
+        r#"{"type":"container","id":"c1","node":"node-1","namespace":"shop","pod":"web-0","pod_uid":"7c3b","name":"nginx","image":"nginx:1.27","runtime_namespace":"k8s.io","workload":"shop/web/nginx","own_kernel":true,"owner_kind":"StatefulSet","image_digest":"sha256:00","role":"sidecar","restarts":2,"labels":{"app":"web"}}"#,
     );
     check_recorded(Container::default(), r#"{"type":"container","id":"","node":""}"#);
     // `false` and unknown keys, as others may write them.

@@ -61,6 +61,9 @@ pub struct Which {
     /// Node
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// A label of the pod, where Kubernetes has said it; may be repeated: all must match
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// Only this verdict; may be repeated
     #[arg(long, value_enum, value_name = "VERDICT")]
     pub verdict: Vec<VerdictName>,
@@ -70,6 +73,12 @@ pub struct Which {
     /// Pod sandboxes too
     #[arg(long)]
     pub sandboxes: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A verdict, by name.

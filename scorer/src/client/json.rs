@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use surprisal_proto::v1;
 
 /// A container's score; fields as in `surprisal.v1.Score`, the container's names among them.
@@ -24,6 +25,16 @@ pub struct Score {
     pub image: String,
     /// Workload.
     pub workload: String,
+    /// Kind of the pod's owner ("Deployment", …); "guessed": from the pod's name; empty: it is no pod's container.
+    pub owner: String,
+    /// "sha256:…"; empty: not known.
+    pub image_digest: String,
+    /// "main", "init", "sidecar" or "ephemeral"; empty: not known.
+    pub role: &'static str,
+    /// Restarts under this name in this pod; null: not known.
+    pub restarts: Option<u32>,
+    /// The pod's labels; empty: there are none, or they are not known.
+    pub labels: BTreeMap<String, String>,
     /// "normal", "anomalous" or "unscored".
     pub verdict: &'static str,
     /// Why it is unscored; empty: it is not.
@@ -210,10 +221,35 @@ pub fn verdict(verdict: v1::Verdict) -> &'static str {
     }
 }
 
+/// Where the owner in a workload's name is from: its kind, as Kubernetes says it, or "guessed". Empty: there is no pod.
+pub fn owner(c: &v1::Container) -> String {
+    match (c.owner_kind.as_str(), c.pod.as_str()) {
+        ("", "") => String::new(),
+        ("", _) => "guessed".to_owned(),
+        (kind, _) => kind.to_owned(),
+    }
+}
+
+/// What a container is in its pod, as one word; empty: not known.
+pub fn role(role: v1::container::Role) -> &'static str {
+    match role {
+        v1::container::Role::Unspecified => "",
+        v1::container::Role::Main => "main",
+        v1::container::Role::Init => "init",
+        v1::container::Role::Sidecar => "sidecar",
+        v1::container::Role::Ephemeral => "ephemeral",
+    }
+}
+
 impl From<&v1::Score> for Score {
     fn from(s: &v1::Score) -> Self {
         let c = s.container.clone().unwrap_or_default();
         Self {
+            owner: owner(&c),
+            role: role(c.role()),
+            image_digest: c.image_digest,
+            restarts: c.restarts,
+            labels: c.labels,
             id: c.id,
             node: c.node,
             namespace: c.namespace,

@@ -2,7 +2,7 @@
 //!
 //! In: messages of `surprisal.v1`. Out: text. Never: a control character that a workload chose.
 
-use super::json::{time, verdict};
+use super::json::{owner, role, time, verdict};
 use crate::judge::calibration::promise::statement;
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Write as _;
@@ -105,7 +105,19 @@ pub fn score(score: &v1::Score) -> String {
     };
     row("container", clean(&c.id));
     row("workload", clean(&c.workload));
+    match owner(&c).as_str() {
+        "" => {}
+        "guessed" => row("owner", "guessed from the pod's name".to_owned()),
+        kind => row("owner", clean(kind)),
+    }
     row("pod", format!("{} / {} / {}", clean(&c.namespace), clean(&c.pod), clean(&c.name)));
+    if c.role() != v1::container::Role::Unspecified {
+        let restarts = c.restarts.map_or_else(String::new, |n| format!(", restarted {n} times"));
+        row("role", format!("{}{restarts}", role(c.role())));
+    }
+    if !c.labels.is_empty() {
+        row("labels", c.labels.iter().map(|(name, value)| clean(&format!("{name}={value}"))).collect::<Vec<_>>().join(", "));
+    }
     row("image", clean(&c.image));
     row("node", clean(&c.node));
     row("verdict", said(score));

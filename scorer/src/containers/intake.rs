@@ -89,17 +89,43 @@ impl Registry {
     fn birth(&mut self, node: &Arc<str>, about: wire::Birth, now: Now) {
         if let Some(entry) = self.entry(node, &about.id, now) {
             let workload = about.workload();
-            if entry.workload != workload {
+            let renamed = entry.workload != workload;
+            if renamed {
                 // It was not named before, or is another one now: what was said was said of something else.
                 entry.recent.clear();
                 entry.version = None;
                 entry.judged = 0;
             }
-            entry.workload = workload;
-            entry.about = about.about;
+            entry.workload.clone_from(&workload);
+            entry.about = about.about.clone();
             node.as_ref().clone_into(&mut entry.about.node);
             entry.ended = None;
+            if let Some(workload) = &workload
+                && let Some(text) = self.origins.take(workload, &about.about)
+            {
+                self.metrics.workload_conflicts.inc();
+                tracing::warn!(%workload, "two workloads may share this name and its profile: {text}");
+            }
             self.changed(node, &about.id);
+            if renamed {
+                self.rename(&Key { node: Arc::clone(node), id: about.id }, workload);
+            }
+        }
+    }
+
+    /// What waits of a container is judged by its new name's profile, if there is one.
+    fn rename(&mut self, key: &Key, workload: Option<Arc<str>>) {
+        if let Some(workload) = workload.filter(|w| self.judges.contains_key(w.as_ref())) {
+            self.queue.rename(key, &workload);
+            return;
+        }
+        let jobs = self.queue.remove(key);
+        self.judging.discard("no_profile", jobs.len() as u64);
+        let Some(entry) = self.containers.get_mut(key) else { return };
+        for job in jobs {
+            if let Some(thread) = entry.threads.get_mut(&job.thread) {
+                thread.done();
+            }
         }
     }
 

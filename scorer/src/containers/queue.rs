@@ -12,6 +12,7 @@
 
 use crate::containers::job::{Job, Key};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A window that has waited longer is dropped when its turn comes: a verdict is promised within 3 s.
@@ -53,6 +54,21 @@ impl Queue {
         }
         queue.push_back(job);
         self.len += 1;
+    }
+
+    /// A container's windows are another workload's from now on.
+    pub(super) fn rename(&mut self, key: &Key, workload: &Arc<str>) {
+        for job in self.waiting.get_mut(key).into_iter().flatten() {
+            job.workload = Arc::clone(workload);
+        }
+    }
+
+    /// A container's windows are nobody's any more.
+    pub(super) fn remove(&mut self, key: &Key) -> VecDeque<Job> {
+        let jobs = self.waiting.remove(key).unwrap_or_default();
+        self.turns.retain(|turn| turn != key);
+        self.len -= jobs.len();
+        jobs
     }
 
     /// The next window whose turn it is; those that are late go to `late`.
@@ -155,6 +171,23 @@ mod tests {
             [("c1", 10), ("c2", 12), ("c1", 11), ("c1", 12)]
         );
         assert_eq!((late.len(), queue.len(), queue.waiting.len(), queue.turns.len()), (2, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_new_name_is_that_of_all_windows() {
+        let mut queue = Queue::default();
+        for (id, seconds) in [(1, 10), (2, 10), (1, 11)] {
+            queue.push(job(id, 1, seconds));
+        }
+        queue.rename(&key(1), &"other".into());
+        assert_eq!(queue.remove(&key(2)).len(), 1);
+        assert!(queue.remove(&key(3)).is_empty());
+        let mut workloads = Vec::new();
+        while let Some(job) = queue.pop(Duration::from_secs(11), &mut Vec::new()) {
+            workloads.push(job.workload);
+        }
+        assert_eq!(workloads, ["other".into(), "other".into()] as [Arc<str>; 2]);
+        assert!(queue.is_empty() && queue.turns.is_empty());
     }
 
     proptest! {

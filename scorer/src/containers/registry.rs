@@ -8,6 +8,7 @@
 use crate::containers::entry::{Entry, Shown};
 use crate::containers::job::{Job, Key};
 use crate::containers::limits::Limits;
+use crate::containers::origin::Origins;
 use crate::containers::queue::{Queue, WINDOW_BYTES};
 use crate::containers::thread::THREAD_BYTES;
 use crate::detect::detector::Finding;
@@ -68,6 +69,7 @@ pub struct Registry {
     pub(super) queue: Queue,
     /// Windows that the model has.
     pub(super) handed: usize,
+    pub(super) origins: Origins,
     pub(super) cutting: Flow,
     pub(super) judging: Flow,
     pub(super) revision: u64,
@@ -85,6 +87,7 @@ impl Registry {
             threads: 0,
             queue: Queue::default(),
             handed: 0,
+            origins: Origins::default(),
             cutting: Flow::new(CUTTING, metrics.clone()),
             judging: Flow::new(JUDGING, metrics.clone()),
             revision: 0,
@@ -136,8 +139,17 @@ impl Registry {
             self.judging.discard("container_gone", 1);
             return;
         };
+        if let Some(workload) = entry.workload.as_ref().filter(|w| **w != job.workload && self.judges.contains_key(w.as_ref())) {
+            // It got another name meanwhile: its profile judges.
+            self.queue.push(Job { workload: Arc::clone(workload), ..job.clone() });
+            return;
+        }
         if let Some(thread) = entry.threads.get_mut(&job.thread) {
             thread.done();
+        }
+        if entry.workload.as_ref() != Some(&job.workload) {
+            self.judging.discard("no_profile", 1);
+            return;
         }
         let Some(finding) = finding else {
             entry.failed_windows += 1;

@@ -105,6 +105,40 @@ impl Scene {
     }
 }
 
+/// A name that Kubernetes told when windows waited already, and when the model had some.
+#[test]
+fn a_late_name_loses_no_window() {
+    for handed in [false, true] {
+        let mut s = Scene::new(Limits::default());
+        let judge = |workload: &str| judges("v1", 2.0).into_values().map(|j| (workload.to_owned(), j)).next().expect("one");
+        s.registry.set_judges(HashMap::from([judge("guessed/a/b"), judge(WORKLOAD)]));
+        s.birth("a", "guessed/a/b");
+        if !handed {
+            // The model is busy.
+            s.registry.handed = s.registry.limits.handed;
+        }
+        s.calls("a", 1, 0, 512);
+        s.birth("a", WORKLOAD);
+        s.registry.handed = s.jobs.len();
+        let jobs = if handed { s.judge("v1", 1.0) } else { 0 };
+        s.jobs.extend(s.registry.hand_out(s.now));
+        assert!(s.jobs.iter().all(|job| *job.workload == *WORKLOAD), "{handed}");
+        assert!(s.jobs.len() >= jobs && !s.jobs.is_empty(), "{handed}: {jobs}");
+        let windows = s.judge("v1", 1.0);
+        s.balances();
+        assert_eq!(s.said("a"), format!("Normal 1 {windows}"), "{handed}");
+    }
+    // To a name without a profile, they are nobody's, and counted.
+    let mut s = Scene::new(Limits::default());
+    s.registry.set_judges(judges("v1", 2.0));
+    s.birth("a", WORKLOAD);
+    s.calls("a", 1, 0, 512);
+    s.birth("a", "other/a/b");
+    s.judge("v1", 1.0);
+    s.balances();
+    assert_eq!(s.said("a"), "unscored: no profile");
+}
+
 fn judges(version: &str, threshold: f64) -> HashMap<String, Judge> {
     let threshold = Threshold::try_from(threshold).expect("positive");
     HashMap::from([(WORKLOAD.to_owned(), Judge { version: version.into(), threshold, source: Source::Quantiles })])

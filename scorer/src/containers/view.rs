@@ -97,6 +97,7 @@ impl Registry {
             && is(&filter.workload, &c.workload)
             && is(&filter.node, &key.node)
             && key.id.as_str().starts_with(&filter.container_id)
+            && filter.labels.iter().all(|(name, value)| c.labels.get(name) == Some(value))
             && (filter.include_sandboxes || !sandbox)
             && filter.min_score.is_none_or(|least| entry.recent.score().is_some_and(|s| s.nats() >= least))
             && (filter.verdicts.is_empty() || filter.verdicts.contains(&(spell(self.verdict(entry)) as i32)))

@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use surprisal_proto::{token::Token, v1};
+use surprisal_proto::{
+    container::{LABEL_BYTES_MAX, LABELS_MAX},
+    token::Token,
+    v1,
+};
 
 /// Longest container id, bytes.
 pub const ID_MAX: usize = 128;
@@ -87,9 +91,24 @@ impl TryFrom<v1::Birth> for Birth {
     fn try_from(birth: v1::Birth) -> Result<Self, Malformed> {
         let about = birth.container.ok_or(Malformed::Empty)?;
         let id = ContainerId::try_from(about.id.as_str())?;
-        let names =
-            [&about.namespace, &about.pod, &about.pod_uid, &about.name, &about.image, &about.runtime_namespace, &about.workload];
-        if names.iter().any(|n| n.len() > NAME_MAX || n.chars().any(char::is_control)) {
+        let names = [
+            &about.namespace,
+            &about.pod,
+            &about.pod_uid,
+            &about.name,
+            &about.image,
+            &about.runtime_namespace,
+            &about.workload,
+            &about.owner_kind,
+            &about.image_digest,
+        ];
+        let labels = about.labels.iter().flat_map(|(name, value)| [name, value]);
+        let label_bytes: usize = labels.clone().map(String::len).sum();
+        if names.iter().any(|n| n.len() > NAME_MAX)
+            || about.labels.len() > LABELS_MAX
+            || label_bytes > LABEL_BYTES_MAX
+            || names.into_iter().chain(labels).any(|n| n.chars().any(char::is_control))
+        {
             return Err(Malformed::Name);
         }
         Ok(Self { id, about })

@@ -21,7 +21,8 @@ fn pod() -> ContainerInfo {
 #[track_caller]
 fn check_selection(include: &[&str], exclude: &[&str], c: &ContainerInfo, expect: bool) {
     let rules = |texts: &[&str]| texts.iter().map(|t| t.parse().expect("a rule")).collect();
-    assert_eq!(Selection::new(rules(include), rules(exclude)).wants(c), expect, "+{include:?} -{exclude:?}");
+    let expect = if expect { Answer::Yes } else { Answer::No };
+    assert_eq!(Selection::new(rules(include), rules(exclude)).answer(c), expect, "+{include:?} -{exclude:?}");
 }
 
 #[test]
@@ -55,10 +56,48 @@ fn selection() {
 }
 
 #[test]
+fn labels_decide_when_they_are_known() {
+    let labelled = |watch: Watch| {
+        let mut c = pod();
+        c.watch = watch;
+        if watch != Watch::Unknown {
+            c.names.labels.insert("app.kubernetes.io/name".into(), "web-front".into());
+        }
+        c
+    };
+    let app = "label:app.kubernetes.io/name=web-*";
+    for (include, exclude, watch, expect) in [
+        (&[app][..], &[][..], Watch::Wanted, Answer::Yes),
+        (&[app], &[], Watch::Unknown, Answer::NotYet),
+        (&[app], &[], Watch::OptedOut, Answer::No),
+        (&["label:app=*"], &[], Watch::Wanted, Answer::No),
+        (&[], &[app], Watch::Wanted, Answer::No),
+        (&[], &[app], Watch::Unknown, Answer::NotYet),
+        (&[], &["label:tier=*"], Watch::Wanted, Answer::Yes),
+        // What else is wrong with it decides at once.
+        (&[app, "namespace=other"], &[], Watch::Unknown, Answer::No),
+        (&[app], &["pod=web-0"], Watch::Unknown, Answer::No),
+        (&["namespace=shop"], &[], Watch::Unknown, Answer::Yes),
+        (&[], &[], Watch::OptedOut, Answer::No),
+    ] {
+        let rules = |texts: &[&str]| texts.iter().map(|t| t.parse().expect("a rule")).collect();
+        let selection = Selection::new(rules(include), rules(exclude)).with_labels();
+        assert_eq!(selection.answer(&labelled(watch)), expect, "+{include:?} -{exclude:?} {watch:?}");
+        // Where nobody tells labels, nobody waits for them.
+        if watch == Watch::Unknown {
+            assert_ne!(Selection { labels_come: false, ..selection }.answer(&labelled(watch)), Answer::NotYet);
+        }
+    }
+    let plain = info(Names { runtime_namespace: "default".into(), kind: Kind::Container, ..Names::default() });
+    assert_eq!(Selection::new(vec![app.parse().expect("a rule")], Vec::new()).with_labels().answer(&plain), Answer::No);
+}
+
+#[test]
 fn bad_rules_say_why() {
     for (text, expect) in [
         ("shop", "\"shop\" is not KEY=GLOB"),
-        ("pods=x", "\"pods\" is none of namespace, pod, container, image, id, workload"),
+        ("pods=x", "\"pods\" is none of namespace, pod, container, image, id, workload, label:NAME"),
+        ("label:=x", "\"label:\" is none of namespace, pod, container, image, id, workload, label:NAME"),
         ("pod=[", "bad pattern"),
     ] {
         assert_eq!(text.parse::<Rule>().expect_err(text).to_string(), expect);

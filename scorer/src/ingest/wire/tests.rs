@@ -49,6 +49,22 @@ fn takes_what_is_well_formed_and_counts_the_rest() {
 }
 
 #[test]
+fn labels_are_bounded() {
+    let labelled = |n: usize, bytes: usize| {
+        let labels = (0..n).map(|i| (format!("{i:04}"), "v".repeat(bytes))).collect();
+        Birth::try_from(v1::Birth { container: Some(v1::Container { id: "a".into(), labels, ..v1::Container::default() }) })
+    };
+    assert!(labelled(LABELS_MAX, 20).is_ok() && labelled(1, LABEL_BYTES_MAX - 4).is_ok());
+    for bad in [labelled(LABELS_MAX + 1, 1), labelled(1, LABEL_BYTES_MAX)] {
+        assert!(matches!(bad, Err(Malformed::Name)), "{bad:?}");
+    }
+    let labels = [("a".to_owned(), "b\n".to_owned())].into();
+    let bad =
+        Birth::try_from(v1::Birth { container: Some(v1::Container { id: "a".into(), labels, ..v1::Container::default() }) });
+    assert!(matches!(bad, Err(Malformed::Name)), "{bad:?}");
+}
+
+#[test]
 fn sandboxes_and_the_unnamed_have_no_workload() {
     let birth = |workload: &str, kind: v1::container::Kind| {
         let about = v1::Container { id: "a".into(), workload: workload.into(), kind: kind.into(), ..v1::Container::default() };

@@ -60,7 +60,7 @@ pub fn probe(procfs: &Procfs) -> Report {
         cgroups: CgroupFacts { version, unified: procfs.unified().map(|u| u.mount().display().to_string()), ids_visible },
         pids,
         containers: ContainerFacts { runtimes, shims: walk.shims.len(), running: keys.len(), processes: walk.members.len() },
-        would_use: WouldUse { capture, membership: host::membership(version, ids_visible) },
+        would_use: WouldUse { capture, membership: host::membership(version, ids_visible), kubernetes: host::kubernetes() },
     }
 }
 

@@ -101,6 +101,8 @@ fn kustomize_renders_everything() -> Result<()> {
     let objects = objects()?;
     let names: BTreeSet<_> = objects.iter().map(|o| format!("{} {}", text(&o["kind"]), text(&o["metadata"]["name"]))).collect();
     let expected = [
+        "ClusterRole surprisal-agent",
+        "ClusterRoleBinding surprisal-agent",
         "DaemonSet surprisal-agent",
         "Deployment surprisal-scorer",
         "Namespace surprisal",
@@ -112,7 +114,7 @@ fn kustomize_renders_everything() -> Result<()> {
         "ServiceAccount surprisal-scorer",
     ];
     assert_eq!(names, expected.map(str::to_owned).into());
-    for object in objects.iter().filter(|o| o["kind"] != "Namespace") {
+    for object in objects.iter().filter(|o| o["kind"] != "Namespace" && !text(&o["kind"]).starts_with("Cluster")) {
         assert_eq!(object["metadata"]["namespace"], "surprisal", "{object}");
     }
     Ok(())
@@ -136,8 +138,27 @@ fn the_agent_gets_what_it_needs_and_no_more() -> Result<()> {
     assert_eq!(pod["hostIPC"], Value::Null);
     // Nothing of the host's files.
     assert_eq!(pod["volumes"], Value::Null);
-    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["automountServiceAccountToken"], true);
     assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    Ok(())
+}
+
+/// Its role is for reading four things, and its own account's.
+#[test]
+fn the_agent_may_read_and_not_write() -> Result<()> {
+    let role = object("ClusterRole")?;
+    let read = json!(["get", "list", "watch"]);
+    let rules = json!([
+        { "apiGroups": [""], "resources": ["pods"], "verbs": read },
+        { "apiGroups": [""], "resources": ["namespaces"], "verbs": read },
+        { "apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get"] },
+        { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"] },
+    ]);
+    assert_eq!(role["rules"], rules);
+    let binding = object("ClusterRoleBinding")?;
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    let account = object("DaemonSet")?["spec"]["template"]["spec"]["serviceAccountName"].clone();
+    assert_eq!(binding["subjects"], json!([{ "kind": "ServiceAccount", "name": account, "namespace": "surprisal" }]));
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! deploy/ on a real node: the shipped security contexts suffice, each of their capabilities is needed, and a
-//! workload's score is there by namespace and pod name.
+//! workload's score is there by namespace and pod name; owners of each kind are told, annotations choose, and an upgrade of the
+//! agents loses no container ([`owners`]).
 //!
 //! One test, because a node takes twenty seconds. The overlay changes what this node cannot give: it has no
 //! provisioner of volumes (a directory is one), and no kube-proxy (agents get the scorer's pod address).
+
+mod owners;
 
 use crate::deploy;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,7 +19,7 @@ use std::{
 };
 use surprisal_e2e::{
     agent, daemon, images,
-    kubernetes::{Cluster, Found, NODE, Tools, run, wait_until},
+    kubernetes::{Cluster, Found, NODE, NODE_ADDRESS, Tools, run, wait_until},
     scorer, skipped,
 };
 
@@ -48,12 +51,15 @@ fn deploy_runs_on_a_real_node() -> Result<()> {
 
     let scorer = Scorer { address: deploy(&cluster)?, cluster: &cluster };
     contexts_are_the_shipped_ones(&cluster)?;
-    identities_have_no_rights(&cluster)?;
+    identities_have_the_rights_that_are_said(&cluster)?;
     each_capability_is_needed(&cluster, &busybox.reference)?;
 
     let web = start_workload(&cluster, &busybox.reference)?;
     a_score_by_pod_name(&scorer, &web)?;
-    an_agent_that_comes_later_finds_it(&scorer, &web)?;
+    let zoo = owners::Zoo::start(&cluster, &busybox.reference)?;
+    zoo.owners_are_told(&scorer)?;
+    owners::annotations_choose(&scorer, &web)?;
+    zoo.an_upgrade_loses_nobody(&scorer)?;
     a_profile_gives_a_verdict(&scorer, &web)?;
     Ok(())
 }
@@ -122,7 +128,11 @@ spec:
     spec:
       containers:
         - name: agent
-          env: [{{name: SURPRISAL_SCORER, value: {scorer}}}]
+          env:
+            - {{name: SURPRISAL_SCORER, value: {scorer}}}
+            # Without kube-proxy, the address that Kubernetes gives pods leads nowhere.
+            - {{name: KUBERNETES_SERVICE_HOST, value: {NODE_ADDRESS}}}
+            - {{name: KUBERNETES_SERVICE_PORT, value: '6443'}}
 "
     );
     cluster.write("overlay/address.yaml", &patch).map(drop)
@@ -177,8 +187,10 @@ fn contexts_are_the_shipped_ones(cluster: &Cluster) -> Result<()> {
         // Filtered.
         assert_eq!(process.field("Seccomp")?, "2");
         assert!(process.root_is_read_only()?);
-        assert!(!process.path("root/var/run/secrets").exists(), "an API token is mounted");
     }
+    let token = "root/var/run/secrets/kubernetes.io/serviceaccount/token";
+    assert!(Process::of(cluster, "agent")?.path(token).exists(), "no API token is mounted");
+    assert!(!Process::of(cluster, "scorer")?.path("root/var/run/secrets").exists(), "an API token is mounted");
     Ok(())
 }
 
@@ -218,22 +230,30 @@ impl Process {
     }
 }
 
-/// Nobody gave the two identities anything to read.
-fn identities_have_no_rights(cluster: &Cluster) -> Result<()> {
+/// The agent may read pods and namespaces, the scorer nothing; neither may write.
+fn identities_have_the_rights_that_are_said(cluster: &Cluster) -> Result<()> {
     for component in ["agent", "scorer"] {
-        for resource in ["pods", "nodes", "secrets"] {
+        for (verb, resource) in [
+            ("list", "pods"),
+            ("watch", "namespaces"),
+            ("patch", "pods"),
+            ("list", "nodes"),
+            ("get", "secrets"),
+            ("create", "pods"),
+        ] {
             let question = json!({
                 "apiVersion": "authorization.k8s.io/v1",
                 "kind": "SubjectAccessReview",
                 "spec": {
                     "user": format!("system:serviceaccount:surprisal:surprisal-{component}"),
                     "groups": ["system:serviceaccounts", "system:serviceaccounts:surprisal", "system:authenticated"],
-                    "resourceAttributes": { "verb": "list", "resource": resource },
+                    "resourceAttributes": { "verb": verb, "resource": resource },
                 },
             });
             let file = cluster.write("question.json", &question.to_string())?;
             let answer = cluster.kubectl_json(&["create", "-f", &file])?;
-            assert_eq!(answer["status"]["allowed"], false, "{component} can list {resource}: {answer}");
+            let may = component == "agent" && matches!((verb, resource), ("list", "pods") | ("watch", "namespaces"));
+            assert_eq!(answer["status"]["allowed"], may, "{component}, {verb} {resource}: {answer}");
         }
     }
     Ok(())
@@ -362,32 +382,19 @@ fn calls(row: &Value) -> u64 {
 
 /// Before there is a profile: who it is, that its calls arrive, and why there is no verdict.
 fn a_score_by_pod_name(scorer: &Scorer, web: &Workload) -> Result<()> {
-    let row = scorer.wait_for("calls of the pod", web, |row| calls(row) > 0)?;
+    // The digest comes with the kubelet's first word about a container that runs already.
+    let row = scorer.wait_for("calls of the pod, and its digest", web, |row| calls(row) > 0 && row["image_digest"] != "")?;
     assert_eq!(row["namespace"], "shop");
     assert_eq!(row["pod"], web.pod.as_str());
     assert_eq!(row["container"], "app");
     assert_eq!(row["workload"], "shop/web/app");
+    assert_eq!((&row["owner"], &row["role"], &row["restarts"]), (&json!("Deployment"), &json!("main"), &json!(0)));
+    assert_eq!(row["labels"]["app"], "web");
+    assert!(row["image_digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{row}");
     assert_eq!(row["node"], NODE);
     assert_eq!(row["verdict"], "unscored");
     assert_eq!(row["unscored_reason"], "no profile");
     assert_eq!(row["score"], Value::Null);
-    Ok(())
-}
-
-/// The pod of the agent is replaced while the workload runs: the same row goes on.
-fn an_agent_that_comes_later_finds_it(scorer: &Scorer, web: &Workload) -> Result<()> {
-    let (cluster, before) = (scorer.cluster, scorer.score(web)?);
-    let old = pod(cluster, "agent")?["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    cluster.kubectl(&["-n", "surprisal", "delete", "pod", &old])?;
-    wait_until("another agent", PATIENCE, || {
-        let new = pod(cluster, "agent")?;
-        let ready = new["status"]["containerStatuses"][0]["ready"] == true;
-        Ok(ready && new["metadata"]["name"] != old.as_str())
-    })?;
-    let seen = calls(&scorer.score(web)?);
-    let row = scorer.wait_for("calls through the new agent", web, |row| calls(row) > seen)?;
-    assert_eq!(row["id"], before["id"]);
-    assert_eq!(row["workload"], before["workload"]);
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::time::Duration;
-use surprisal_e2e::{Containerd, Run, agent, images, wait_for};
+use std::{fs, time::Duration};
+use surprisal_e2e::{Containerd, Run, Scratch, agent, images, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -51,5 +51,35 @@ fn each_container_with_its_reason() -> Result<()> {
     let out = ask("json")?;
     let said = String::from_utf8(out.stderr)?;
     ensure!(out.status.code() == Some(69) && said.contains("is one running there"), "{} {said}", out.status);
+    Ok(())
+}
+
+#[test]
+fn an_api_that_does_not_answer_is_said_and_nobody_waits_for_it() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    // Nothing listens there.
+    let text = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}"#;
+    fs::write(file("kubeconfig"), text)?;
+    let (calls, kubeconfig) = (file("calls.jsonl"), file("kubeconfig"));
+    let rest = ["--scorer", "none", "--jsonl", &calls, "--admin", "127.0.0.1:0", "--select", "id=none-of-these"];
+    let mut agent = agent::start(&scratch, &[&["run", "--kubernetes", &kubeconfig], rest.as_slice()].concat())?;
+    agent.wait_for_log("capturing", SOON)?;
+    let address = agent::admin_address(&agent.log()).context("the agent says where its admin endpoint is")?;
+    let kubernetes = wait_for("the agent to say so", SOON, || {
+        let out = agent::run(&["status", "--admin", &address, "-o", "json"]).ok()?;
+        let status: Value = serde_json::from_slice(&out.stdout).ok()?;
+        (status["agent"]["kubernetes"]["state"] == "failing").then(|| status["agent"]["kubernetes"].clone())
+    });
+    ensure!(kubernetes["error"].as_str().is_some_and(|e| e.contains("127.0.0.1:1") || e.contains("refused")), "{kubernetes}");
+    ensure!(agent.log().contains("does not answer: owners are guessed"), "{}", agent.log());
+    ensure!(agent.terminate(SOON)?.success(), "{}", agent.log());
+
+    fs::write(file("kubeconfig"), "no such thing")?;
+    let out = agent::run(&[&["run", "--kubernetes", &kubeconfig], rest.as_slice()].concat())?;
+    let said = String::from_utf8(out.stderr)?;
+    ensure!(out.status.code() == Some(64) && said.contains("is no kubeconfig file"), "{} {said}", out.status);
     Ok(())
 }

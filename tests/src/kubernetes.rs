@@ -11,7 +11,7 @@ mod config;
 mod node;
 mod tools;
 
-pub use config::NODE;
+pub use config::{NODE, NODE_ADDRESS};
 pub use node::wait_until;
 pub use tools::{Found, Tools};
 
@@ -53,6 +53,11 @@ impl Cluster {
     /// The node's directory on the host: goes with the cluster.
     pub fn dir(&self) -> &Path {
         self.node.dir()
+    }
+
+    /// Where the kubelet looks for static pods.
+    pub fn static_pods(&self) -> PathBuf {
+        self.dir().join("static-pods")
     }
 
     /// A command inside the node's network and mount namespaces.
@@ -136,6 +141,7 @@ impl Cluster {
     fn start_containerd(&mut self) -> Result<()> {
         let dir = self.node.dir().to_owned();
         fs::create_dir(dir.join("cni")).context("creating the CNI directory")?;
+        fs::create_dir(self.static_pods()).context("creating the directory of static pods")?;
         self.write("cni/10-bridge.conflist", &config::cni(&dir))?;
         let file = self.write("containerd.toml", &config::containerd(&dir))?;
         self.node.spawn("containerd", &self.tools.path("containerd"), &["--config".to_owned(), file])?;
@@ -158,7 +164,7 @@ impl Cluster {
             at("etcd")
         );
         self.node.spawn("etcd", &self.tools.path("etcd"), &words(&etcd))?;
-        let address = config::NODE_ADDRESS;
+        let address = NODE_ADDRESS;
         let apiserver = format!(
             "--etcd-servers=http://127.0.0.1:2379 --bind-address={address} --advertise-address={address} --secure-port=6443 \
              --cert-dir={} --service-cluster-ip-range=10.96.0.0/24 --service-account-issuer=https://kubernetes.default.svc \
@@ -186,13 +192,13 @@ impl Cluster {
 
     fn start_kubelet(&mut self) -> Result<()> {
         let dir = self.node.dir().to_owned();
-        let file = self.write("kubelet.yaml", &config::kubelet(self.node.cgroup()))?;
+        let file = self.write("kubelet.yaml", &config::kubelet(self.node.cgroup(), &self.static_pods()))?;
         let args = format!(
             "--config={file} --kubeconfig={} --hostname-override={NODE} --node-ip={} --cert-dir={dir}/kubelet-pki \
              --volume-plugin-dir={dir}/volume-plugins --container-runtime=remote \
              --container-runtime-endpoint=unix://{dir}/containerd.sock --pod-infra-container-image={}",
             self.kubeconfig.display(),
-            config::NODE_ADDRESS,
+            NODE_ADDRESS,
             config::PAUSE,
             dir = dir.display(),
         );

@@ -214,7 +214,9 @@ impl Directory {
     /// Namespaces that are not in a complete list are gone.
     pub(super) fn keep_namespaces(&self, listed: &HashSet<String>) {
         let gone: Vec<_> = self.known().namespaces.keys().filter(|name| !listed.contains(*name)).cloned().collect();
-        gone.iter().for_each(|name| self.put_namespace(name, None));
+        for name in gone {
+            self.put_namespace(&name, None);
+        }
     }
 
     /// A list is complete.

@@ -4,6 +4,7 @@
 //! [`Report`](super::report::Report). Never: a verdict.
 
 use super::report::{Hook, PidFacts, Right};
+use crate::kubernetes::Source;
 use crate::procfs::{CgroupVersion, Procfs};
 use caps::Capability;
 use surprisal_agent_ebpf::abi::PID_NS_INIT;
@@ -73,6 +74,11 @@ pub(super) fn membership(version: CgroupVersion, ids_visible: bool) -> &'static 
         CgroupVersion::Hybrid | CgroupVersion::V2 if ids_visible => "unified cgroup, else process",
         _ => "process",
     }
+}
+
+/// Whom pods' owners are asked of, unless told otherwise.
+pub(super) fn kubernetes() -> &'static str {
+    if Source::in_a_pod() { "cluster" } else { "nobody" }
 }
 
 /// Which namespace's ids `/proc` shows.

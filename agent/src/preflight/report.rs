@@ -136,6 +136,8 @@ pub struct WouldUse {
     pub capture: Option<&'static str>,
     /// What would tell containers apart.
     pub membership: &'static str,
+    /// Who would be asked for pods' owners, labels and annotations: the "cluster" that this process is in a pod of, or "nobody".
+    pub kubernetes: &'static str,
 }
 
 impl Report {
@@ -179,6 +181,7 @@ impl Report {
         };
         row("would use", self.would_use.capture.unwrap_or("nothing"), note);
         row("", self.would_use.membership, "what tells containers apart");
+        row("", self.would_use.kubernetes, "whom pods' owners, labels and annotations are asked of (--kubernetes)");
         let mut text =
             table.to_string().lines().map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end()).collect::<Vec<_>>().join("\n");
         text.push_str(match self.verdict {

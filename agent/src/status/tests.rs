@@ -63,7 +63,7 @@ fn what_is_said_is_read_again() {
         ring_bytes: 8 << 20,
         capture,
         containers: Listing::default(),
-        directory: crate::kubernetes::Directory::default(),
+        directory: Directory::default(),
         uplink: None,
         jsonl: None,
     };

@@ -6,7 +6,7 @@ use super::tools::CNI;
 use std::path::Path;
 
 /// The node's own address: what the API server listens on, and the kubelet calls itself.
-pub(super) const NODE_ADDRESS: &str = "10.99.0.1";
+pub const NODE_ADDRESS: &str = "10.99.0.1";
 /// The node's name.
 pub const NODE: &str = "node0";
 /// Image of the pods' sandboxes.
@@ -100,8 +100,9 @@ current-context: node
     )
 }
 
-/// The kubelet; `cgroup` is the node's own root in the cgroup hierarchies.
-pub(super) fn kubelet(cgroup: &str) -> String {
+/// The kubelet; `static_pods` is where pods lie as files; `cgroup` is the node's own root in the cgroup hierarchies.
+pub(super) fn kubelet(cgroup: &str, static_pods: &Path) -> String {
+    let static_pods = static_pods.display();
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -114,6 +115,8 @@ protectKernelDefaults: true
 makeIPTablesUtilChains: false
 oomScoreAdj: 0
 nodeStatusUpdateFrequency: 1s
+staticPodPath: {static_pods}
+fileCheckFrequency: 2s
 resolvConf: ""
 evictionHard: {{memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}}
 imageGCHighThresholdPercent: 99

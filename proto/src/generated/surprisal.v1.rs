@@ -242,7 +242,7 @@ pub struct Ack {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
 }
-/// What a node saw since the batch before. Within a batch: births, calls, network, losses, deaths.
+/// What a node saw since the batch before. Within a batch: births, names, calls, network, losses, deaths.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Batch {
     /// 1, 2, 3 … within one agent instance. A hole means the agent's queue dropped batches (see dropped_before).
@@ -273,6 +273,42 @@ pub struct Batch {
     /// containers after a reconnect. A container without an entry is sent whole.
     #[prost(message, repeated, tag = "9")]
     pub observed: ::prost::alloc::vec::Vec<Observed>,
+    /// What calls were about, each as soon as it is known: a name may come before its call, never long after it.
+    #[prost(message, repeated, tag = "10")]
+    pub names: ::prost::alloc::vec::Vec<Name>,
+}
+/// What one call was about: a program, a file, an address. Told when it is new for its container, and again after five minutes at the
+/// earliest: a call without a name had one that was told before, or one that could not be told (Account.names_untold).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Name {
+    /// Container id.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// Process id in the node's own pid namespace.
+    #[prost(uint32, tag = "2")]
+    pub tgid: u32,
+    /// Thread id in the node's own pid namespace.
+    #[prost(uint32, tag = "3")]
+    pub tid: u32,
+    /// Number of the call in its thread.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// The call, as in Calls.tokens.
+    #[prost(uint32, tag = "5")]
+    pub token: u32,
+    /// The name: a path as the call was given it, "10.0.0.3:4444", "\[::1\]:53", "unix:/run/x.sock", a memfd's name. Without control
+    /// characters (they are escaped, "\\n", as are bytes that are not UTF-8, "\\xff"); what looks like a secret is "…"; at most 1 KiB.
+    #[prost(string, tag = "6")]
+    pub text: ::prost::alloc::string::String,
+    /// argv\[0\] of a program that is run, where it is not the last part of its path.
+    #[prost(string, tag = "7")]
+    pub argv0: ::prost::alloc::string::String,
+    /// A path that does not begin with "/": relative to the working directory, or to the directory that the call was given.
+    #[prost(bool, tag = "8")]
+    pub relative: bool,
+    /// The name goes on: it was cut.
+    #[prost(bool, tag = "9")]
+    pub truncated: bool,
 }
 /// A container that is sampled: its node is over its byte budget, so whole containers take turns on the wire.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -395,6 +431,12 @@ pub struct Account {
     /// container's turn.
     #[prost(uint64, tag = "7")]
     pub dropped_budget: u64,
+    /// Names that were new and are not told: too many at once, no room on the way.
+    #[prost(uint64, tag = "8")]
+    pub names_untold: u64,
+    /// Names that could not be read: their memory was not there, neither at the call nor at the thread's next one.
+    #[prost(uint64, tag = "9")]
+    pub names_unread: u64,
 }
 /// Generated client implementations.
 pub mod ingest_client {
@@ -880,6 +922,10 @@ pub struct Surprise {
     /// What the call does, where it changes what a process is or can do ("runs another program"). Empty: it does not.
     #[prost(string, tag = "10")]
     pub effect: ::prost::alloc::string::String,
+    /// What the call was about: "/bin/bash", "10.0.3.7:4444". Empty: it is not known, was told before this container's last minutes, or the
+    /// call has no name.
+    #[prost(string, tag = "11")]
+    pub name: ::prost::alloc::string::String,
 }
 /// A call that the model expected.
 #[derive(Clone, PartialEq, ::prost::Message)]

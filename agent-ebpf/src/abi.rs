@@ -6,6 +6,8 @@
 //! decodes by exact length. A change of layout is a change on both sides of one build: the object is
 //! embedded in the agent, so the two never differ.
 
+use crate::token::named::NAME_MAX;
+
 /// Tokens in one thread's buffer. At 2 bytes a call, a full chunk is 512 bytes and costs one record.
 pub const CHUNK_TOKENS: usize = 256;
 /// Bytes of a chunk before its tokens.
@@ -23,6 +25,30 @@ pub const KIND_CHUNK: u16 = 1;
 pub const KIND_BIRTH: u16 = 2;
 /// [`Lifecycle::kind`]: the last thread of a container is gone.
 pub const KIND_END: u16 = 3;
+/// [`Name::kind`].
+pub const KIND_NAME: u16 = 4;
+
+/// [`Name::flags`]: the text is a `struct sockaddr`.
+pub const NAME_ADDRESS: u16 = 1;
+/// [`Name::flags`]: a program that has begun to run.
+pub const NAME_EXEC: u16 = 2;
+/// [`Name::flags`]: read at the thread's next call.
+pub const NAME_LATE: u16 = 4;
+/// [`Name::flags`]: it goes on.
+pub const NAME_CUT: u16 = 8;
+/// Bytes kept of a program's own name for itself.
+pub const ARGV0_MAX: usize = 64;
+
+/// Sets of a container's table of told names, and places in each.
+pub const NAMES_SETS: usize = 64;
+/// Places in a set.
+pub const NAMES_WAYS: usize = 4;
+/// A name is told again after so many seconds: a telling may have been lost.
+pub const NAMES_AGAIN_S: u32 = 300;
+/// Names that a container may tell at once, as a start does.
+pub const NAMES_BURST: u32 = 1024;
+/// Names a second that it may tell for long.
+pub const NAMES_PER_S: u32 = 16;
 
 /// [`Chunk::flags`]: the thread has ended; this is its last record, even when it holds no call.
 pub const CHUNK_LAST: u16 = 1;
@@ -54,6 +80,8 @@ pub mod maps {
     pub const NAMESPACES: &str = "NAMESPACES";
     /// Container key → anything: containers that user space does not want; their threads are not followed any more.
     pub const IGNORED: &str = "IGNORED";
+    /// Container key → [`super::NameTable`].
+    pub const NAMES: &str = "NAMES";
     /// Container key → [`super::NetState`].
     pub const NETWORK: &str = "NETWORK";
     /// tgid → [`super::Lineage`]: monitors and what descends from them before it enters a container.
@@ -73,6 +101,8 @@ pub mod maps {
 pub mod globals {
     /// 1: never key a container by its cgroup, as on a host whose containers all sit in the unified root.
     pub const PROCESS_ONLY: &str = "PROCESS_ONLY";
+    /// 1: what calls are about is told.
+    pub const NAMES_WANTED: &str = "NAMES_WANTED";
     /// Inode of the pid namespace whose ids user space sees, [`super::PID_NS_INIT`] where that is the kernel's first.
     pub const PID_NS: &str = "PID_NS";
     /// [`super::Monitor`]s, [`super::MONITORS_MAX`] of them.
@@ -105,6 +135,9 @@ pub mod globals {
         ("OFF_CSS_SET_DFL", "css_set", &["dfl_cgrp"]),
         ("OFF_CGROUP_KN", "cgroup", &["kn"]),
         ("OFF_KN_NAME", "kernfs_node", &["name"]),
+        ("OFF_TASK_MM", "task_struct", &["mm"]),
+        ("OFF_MM_ARG_START", "mm_struct", &["arg_start"]),
+        ("OFF_BPRM_FILENAME", "linux_binprm", &["filename"]),
         ("OFF_SK_FAMILY", "sock_common", &["skc_family"]),
         ("OFF_SK_DADDR", "sock_common", &["skc_daddr"]),
         ("OFF_SK_V6_DADDR", "sock_common", &["skc_v6_daddr"]),
@@ -133,6 +166,8 @@ pub struct Chunk {
     pub reported: u64,
     /// When the thread was first followed, `CLOCK_MONOTONIC` nanoseconds: tells a reused tid from its predecessor.
     pub born_ns: u64,
+    /// Where the last call's name is, if it was not in memory: a pointer, and the call's token in the upper 16 bits. 0: nothing is owed.
+    pub late: u64,
     /// Process id, in the agent's pid namespace.
     pub tgid: u32,
     /// Thread id, in the agent's pid namespace.
@@ -141,6 +176,57 @@ pub struct Chunk {
     pub comm: [u8; COMM_LEN],
     /// The calls.
     pub tokens: [u16; CHUNK_TOKENS],
+}
+
+/// What a call was about.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// [`KIND_NAME`].
+    pub kind: u16,
+    /// [`NAME_ADDRESS`], [`NAME_EXEC`], [`NAME_LATE`], [`NAME_CUT`].
+    pub flags: u16,
+    /// The call.
+    pub token: u16,
+    /// Bytes of `text` that count.
+    pub len: u16,
+    /// Container key.
+    pub container: u64,
+    /// Number of the call in its thread.
+    pub seq: u64,
+    /// When the thread was first followed.
+    pub born_ns: u64,
+    /// When it was read, `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// Process id, in the agent's pid namespace.
+    pub tgid: u32,
+    /// Thread id, in the agent's pid namespace.
+    pub tid: u32,
+    /// Bytes of `argv0` that count.
+    pub argv0_len: u16,
+    /// 0.
+    pub reserved: [u16; 3],
+    /// What a program that runs calls itself.
+    pub argv0: [u8; ARGV0_MAX],
+    /// The name, or a `struct sockaddr`.
+    pub text: [u8; NAME_MAX],
+}
+
+/// Which names a container has told.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NameTable {
+    /// Names that it may still tell.
+    pub budget: u32,
+    /// When that was last filled up, seconds of `CLOCK_MONOTONIC`.
+    pub filled_s: u32,
+    /// Upper half: of the name's hash; lower half: when it was told, seconds. 0: empty.
+    pub places: [u64; NAMES_SETS * NAMES_WAYS],
+}
+
+impl NameTable {
+    /// Nothing told.
+    pub const EMPTY: Self = Self { budget: 0, filled_s: 0, places: [0; NAMES_SETS * NAMES_WAYS] };
 }
 
 /// A container's birth or end.
@@ -187,6 +273,10 @@ pub struct ContainerState {
     pub lost_chunks: u64,
     /// Threads for which no buffer could be had.
     pub threads_untracked: u64,
+    /// Names that were new and were not told: over the budget, or the ring buffer was full.
+    pub names_untold: u64,
+    /// Names whose memory was not there.
+    pub names_unread: u64,
     /// Unified cgroup id, or the root's.
     pub cgroup_id: u64,
     /// Mount namespace inode.
@@ -294,10 +384,12 @@ pub struct Totals {
     pub lifecycle_lost: u64,
 }
 
-const _: () = assert!(size_of::<Chunk>() == 72 + 2 * CHUNK_TOKENS);
-const _: () = assert!(CHUNK_HEADER == 72);
+const _: () = assert!(size_of::<Chunk>() == 80 + 2 * CHUNK_TOKENS);
+const _: () = assert!(CHUNK_HEADER == 80);
 const _: () = assert!(size_of::<Lifecycle>() == 48 + COMM_LEN + CGROUP_NAME_LEN + size_of::<ContainerState>());
-const _: () = assert!(size_of::<ContainerState>() == 56);
+const _: () = assert!(size_of::<ContainerState>() == 72);
+const _: () = assert!(size_of::<Name>() == 56 + ARGV0_MAX + NAME_MAX);
+const _: () = assert!(size_of::<NameTable>() == 8 + 8 * NAMES_SETS * NAMES_WAYS);
 const _: () = assert!(size_of::<NetState>() == 32 + 8 * REMOTE_WORDS);
 const _: () = assert!(size_of::<Lineage>() == 16);
 const _: () = assert!(size_of::<Seed>() == 16);
@@ -310,6 +402,8 @@ mod pod {
     unsafe impl aya::Pod for super::Chunk {}
     // SAFETY: as for `Chunk`.
     unsafe impl aya::Pod for super::ContainerState {}
+    // SAFETY: as for `Chunk`.
+    unsafe impl aya::Pod for super::NameTable {}
     // SAFETY: as for `Chunk`.
     unsafe impl aya::Pod for super::NetState {}
     // SAFETY: as for `Chunk`.

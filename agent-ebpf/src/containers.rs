@@ -5,8 +5,8 @@
 
 use crate::{
     kernel::{self, Task},
-    maps::{self, CONTAINERS, EVENTS, IGNORED, NAMESPACES, NETWORK, totals},
-    threads,
+    maps::{self, CONTAINERS, EVENTS, IGNORED, NAMES, NAMESPACES, NETWORK, NO_NAMES, totals},
+    names, threads,
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -127,6 +127,9 @@ pub(crate) fn unfollow_current(task: Task, chunk: NonNull<Chunk>) {
     let p = chunk.as_ptr();
     // SAFETY: the current thread's buffer.
     let container = unsafe {
+        if (*p).late != 0 {
+            names::unread(p);
+        }
         submit(p, (*p).len, CHUNK_LAST);
         (*p).container
     };
@@ -159,6 +162,7 @@ pub(crate) fn left(container: u64) {
     }
     let _ = NAMESPACES.remove(state.mnt_ns);
     let _ = IGNORED.remove(container);
+    let _ = NAMES.remove(container);
     report(entry, KIND_END, container, state, 0);
 }
 
@@ -176,6 +180,10 @@ pub(crate) fn enter(task: Task, tgid: u32, key: u64, mnt_ns: u32, shim_tgid: u32
     if born {
         let _ = NAMESPACES.insert(mnt_ns, key, 0);
         let _ = NETWORK.insert(key, NetState::default(), 0);
+        if let Some(none) = NO_NAMES.get_ptr(0) {
+            // SAFETY: a live map value that nobody writes. Full: its names are counted as untold.
+            let _ = unsafe { NAMES.insert(key, &*none, 0) };
+        }
     } else if CONTAINERS.get_ptr(key).is_none() {
         if let Some(totals) = totals() {
             // SAFETY: a live map value.

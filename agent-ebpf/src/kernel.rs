@@ -16,6 +16,7 @@ macro_rules! globals {
 
 globals! {
     PROCESS_ONLY: u32;
+    NAMES_WANTED: u32;
     PID_NS: u32;
     PEEK_AFTER_NS: u64;
     WAKE_BYTES: u64;
@@ -41,6 +42,9 @@ globals! {
     OFF_CSS_SET_DFL: u32;
     OFF_CGROUP_KN: u32;
     OFF_KN_NAME: u32;
+    OFF_TASK_MM: u32;
+    OFF_MM_ARG_START: u32;
+    OFF_BPRM_FILENAME: u32;
     OFF_SK_FAMILY: u32;
     OFF_SK_DADDR: u32;
     OFF_SK_V6_DADDR: u32;
@@ -58,6 +62,41 @@ macro_rules! global {
         // SAFETY: a static of this program.
         unsafe { read_volatile(&raw const $name) }
     };
+}
+
+/// Where `struct pt_regs` of x86-64 keeps the arguments of a system call, in words: di, si, dx, r10, r8, r9.
+pub(crate) const ARG: [usize; 6] = [14, 13, 12, 7, 9, 8];
+
+/// An argument whose number is known only when the program runs: the verifier wants each place to be a constant. 0: there is none.
+///
+/// # Safety
+/// `regs` is a system call's `pt_regs`.
+#[inline(always)]
+pub(crate) unsafe fn argument(regs: *const u64, number: u8) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match number {
+            0 => word(regs.add(ARG[0])),
+            1 => word(regs.add(ARG[1])),
+            2 => word(regs.add(ARG[2])),
+            3 => word(regs.add(ARG[3])),
+            4 => word(regs.add(ARG[4])),
+            5 => word(regs.add(ARG[5])),
+            _ => 0,
+        }
+    }
+}
+
+/// Whether names are wanted.
+#[inline(always)]
+pub(crate) fn names() -> bool {
+    global!(NAMES_WANTED) != 0
+}
+
+/// The path of a program that is about to run, in the kernel's memory: of its `struct linux_binprm`.
+#[inline(always)]
+pub(crate) fn program_path(bprm: *const u8) -> *const u8 {
+    read(bprm, global!(OFF_BPRM_FILENAME)).unwrap_or(core::ptr::null())
 }
 
 /// A task, as the kernel points at it.
@@ -126,6 +165,13 @@ impl Task {
         let Some(signal) = self.read::<*const u8>(global!(OFF_TASK_SIGNAL)) else { return 0 };
         let pid = read::<*const u8>(signal, global!(OFF_SIGNAL_PIDS) + (PIDTYPE_TGID * size_of::<u64>()) as u32);
         pid.map_or(0, number)
+    }
+
+    /// Where its program finds its own name for itself, in its memory; 0: it has none.
+    #[inline(always)]
+    pub(crate) fn arguments(self) -> u64 {
+        let mm = self.read::<*const u8>(global!(OFF_TASK_MM));
+        mm.and_then(|mm| read(mm, global!(OFF_MM_ARG_START))).unwrap_or(0)
     }
 
     /// Its name.

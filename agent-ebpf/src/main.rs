@@ -1,7 +1,7 @@
 //! The eBPF programs. Off BPF there is nothing to run.
 //!
 //! In: the kernel's tracepoints. Out: records in the ring buffer and counters in maps (see the library's
-//! `abi`). Never: reads user memory, waits, loses a call without counting it.
+//! `abi`). Never: waits, loses a call without counting it.
 //!
 //! One program sits on the hot path ([`probes::syscalls`]); the others run at fork, exec, exit, at changes
 //! of a TCP socket's state, and when user space asks for a look at sleeping threads.
@@ -14,6 +14,8 @@ mod containers;
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod names;
 #[cfg(target_arch = "bpf")]
 mod probes;
 #[cfg(target_arch = "bpf")]

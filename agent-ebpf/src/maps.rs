@@ -4,9 +4,9 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals};
+use surprisal_agent_ebpf::abi::{ContainerState, Lineage, Name, NameTable, NetState, Seed, Totals};
 
 /// Records for user space. The loader sets the size.
 #[map]
@@ -23,6 +23,18 @@ pub(crate) static NAMESPACES: HashMap<u32, u64> = HashMap::with_max_entries(8192
 /// Containers that nobody wants.
 #[map]
 pub(crate) static IGNORED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
+
+/// Container key → which names were told. Beyond so many containers, those of the others are not told.
+#[map]
+pub(crate) static NAMES: HashMap<u64, NameTable> = HashMap::with_max_entries(2048, 0);
+
+/// A new container's. Never written.
+#[map]
+pub(crate) static NO_NAMES: Array<NameTable> = Array::with_max_entries(1, 0);
+
+/// Where a name is put together.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Name> = PerCpuArray::with_max_entries(1, 0);
 
 /// Container key → TCP counters.
 #[map]

@@ -7,7 +7,11 @@
 //! 0 where the call has none. Classes mean something only together with their call.
 
 mod meanings;
+pub mod named;
 mod words;
+// One table of numbers for each architecture; recordings say which by `ABI`.
+#[path = "token/x86_64.rs"]
+mod call;
 
 pub use words::{Words, describe};
 
@@ -22,10 +26,13 @@ pub const NR_UNKNOWN: u16 = 1023;
 /// Call numbers below this are themselves.
 pub const NR_MAX: u64 = 512;
 /// Number of `execve`.
-pub const NR_EXECVE: u16 = 59;
+pub const NR_EXECVE: u16 = call::EXECVE as u16;
 
-/// Which rule gives a call its class; the index is the call number.
+/// Which rule gives a call its class, with [`RULE_NAMED`]; the index is the call number.
 pub static RULES: [u8; NR_MAX as usize] = rules();
+
+/// In [`RULES`]: the call is about something that has a name ([`named::NAMED`]). One table, so that a call costs one look.
+pub const RULE_NAMED: u8 = 1 << 7;
 
 const OPEN: u8 = 1;
 const OPENAT: u8 = 2;
@@ -46,31 +53,38 @@ const IOCTL: u8 = 16;
 
 const fn rules() -> [u8; NR_MAX as usize] {
     let mut t = [0; NR_MAX as usize];
-    t[2] = OPEN;
-    t[257] = OPENAT;
-    t[41] = SOCKET;
-    t[53] = SOCKET; // socketpair
-    t[56] = CLONE;
-    t[272] = CLONE; // unshare
-    t[308] = SETNS;
-    t[9] = MMAP;
-    t[10] = MPROTECT;
-    t[329] = MPROTECT; // pkey_mprotect
-    t[62] = SECOND_SMALL; // kill: signal
-    t[200] = SECOND_SMALL; // tkill: signal
-    t[234] = THIRD_SMALL; // tgkill: signal
-    t[28] = THIRD_SMALL; // madvise: advice
-    t[157] = FIRST_SMALL; // prctl: option
-    t[321] = FIRST_SMALL; // bpf: command
-    t[250] = FIRST_SMALL; // keyctl: command
-    t[72] = FCNTL;
-    t[101] = PTRACE;
-    t[33] = DUP; // dup2
-    t[292] = DUP; // dup3
-    t[105] = SETID; // setuid
-    t[106] = SETID; // setgid
-    t[319] = MEMFD;
-    t[16] = IOCTL;
+    t[call::OPEN] = OPEN;
+    t[call::OPENAT] = OPENAT;
+    t[call::SOCKET] = SOCKET;
+    t[call::SOCKETPAIR] = SOCKET;
+    t[call::CLONE] = CLONE;
+    t[call::UNSHARE] = CLONE;
+    t[call::SETNS] = SETNS;
+    t[call::MMAP] = MMAP;
+    t[call::MPROTECT] = MPROTECT;
+    t[call::PKEY_MPROTECT] = MPROTECT;
+    t[call::KILL] = SECOND_SMALL; // signal
+    t[call::TKILL] = SECOND_SMALL; // signal
+    t[call::TGKILL] = THIRD_SMALL; // signal
+    t[call::MADVISE] = THIRD_SMALL; // advice
+    t[call::PRCTL] = FIRST_SMALL; // option
+    t[call::BPF] = FIRST_SMALL; // command
+    t[call::KEYCTL] = FIRST_SMALL; // command
+    t[call::FCNTL] = FCNTL;
+    t[call::PTRACE] = PTRACE;
+    t[call::DUP2] = DUP;
+    t[call::DUP3] = DUP;
+    t[call::SETUID] = SETID;
+    t[call::SETGID] = SETID;
+    t[call::MEMFD_CREATE] = MEMFD;
+    t[call::IOCTL] = IOCTL;
+    let mut nr = 0;
+    while nr < t.len() {
+        if named::NAMED_CALLS[nr] != 0 {
+            t[nr] |= RULE_NAMED;
+        }
+        nr += 1;
+    }
     t
 }
 
@@ -104,10 +118,10 @@ impl Token {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the kernel side must not become a BPF function call")]
 pub fn classify(nr: u16, rule: u8, arg: impl Fn(usize) -> u64) -> Token {
-    if rule == 0 {
-        return Token::new(nr, 0);
+    match rule & !RULE_NAMED {
+        0 => Token::new(nr, 0),
+        rule => Token::new(nr, class(rule, arg)),
     }
-    Token::new(nr, class(rule, arg))
 }
 
 #[inline(always)]
@@ -268,7 +282,7 @@ mod tests {
             for value in [0, 1, 3, 17, 61, 62, 63, 64, 1024, 0x4200, u64::from(u32::MAX), u64::MAX] {
                 let token = token(nr, [value; 6]);
                 assert_eq!(token.nr(), nr);
-                assert_eq!(token.class() == 0, RULES[usize::from(nr)] == 0, "call {nr}, arguments {value:#x}");
+                assert_eq!(token.class() == 0, RULES[usize::from(nr)] & !RULE_NAMED == 0, "call {nr}, arguments {value:#x}");
                 assert!(describe(token).as_slice().len() <= 5);
             }
         }

@@ -130,6 +130,7 @@ async fn run_in(config: &Config, job: Job) -> Result<(), Error> {
         process_only: config.membership == Membership::Process,
         pid_ns: procfs.pid_namespace().unwrap_or(bpf::Options::default().pid_ns),
         monitors: procfs.monitors().for_kernel(),
+        names: config.names,
         stats: config.bpf_stats,
         ..bpf::Options::default()
     })

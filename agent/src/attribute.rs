@@ -26,9 +26,9 @@ pub use listed::{Listed, Naming};
 
 use crate::{
     container::{ContainerInfo, ContainerKey, Selection},
-    decode::{Calls, Event, Life},
+    decode::{Calls, Event, Life, Named},
     identity::{Found, Sighting},
-    record::{ProcessName, Record, Run},
+    record::{NamedCall, ProcessName, Record, Run},
 };
 use ended::Ended;
 use entry::{Entry, State};
@@ -39,6 +39,7 @@ use std::{
 };
 use surprisal_agent_ebpf::abi::ContainerState;
 use surprisal_proto::v1;
+use waiting::Piece;
 
 /// Bytes of calls that wait for names, all containers together.
 pub const HELD_MAX: usize = 16 << 20;
@@ -209,6 +210,7 @@ impl Attribution {
                 );
             }
             Event::Calls(calls) => self.calls(calls, now_ns, out),
+            Event::Name(named) => self.name(&named, now_ns, out),
             Event::End(life, state) => self.end(&life, state, now_ns, out),
         }
     }
@@ -268,7 +270,28 @@ impl Attribution {
                 out.push(Record::Calls { container: Arc::clone(container), run });
             }
             State::Naming(waiting) => {
-                self.held.add(waiting.push(run));
+                self.held.add(waiting.push(Piece::Run(run)));
+                if self.held.bytes > HELD_MAX {
+                    self.totals.named_too_late += 1;
+                    self.settle_bare(key, now_ns, out);
+                }
+            }
+            State::Unwanted(_) => {}
+        }
+    }
+
+    /// What a call was about. Of a container that is not known or not wanted, it is nobody's.
+    fn name(&mut self, named: &Named, now_ns: u64, out: &mut Vec<Record>) {
+        let key = ContainerKey(named.container);
+        let at = self.wall(named.at_ns);
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(name) = named.raw.read() else { return };
+        let Named { tgid, tid, seq, .. } = *named;
+        let call = NamedCall { tgid, tid, seq, at, token: named.raw.token, name };
+        match &mut entry.state {
+            State::Named(container) => out.push(Record::Name { container: Arc::clone(container), call }),
+            State::Naming(waiting) => {
+                self.held.add(waiting.push(Piece::Name(call)));
                 if self.held.bytes > HELD_MAX {
                     self.totals.named_too_late += 1;
                     self.settle_bare(key, now_ns, out);

@@ -82,6 +82,9 @@ pub struct CaptureArgs {
     /// [default: containerd-shim*, conmon, conmonrs] [env: SURPRISAL_MONITORS, comma-separated]
     #[arg(long, value_name = "NAME")]
     pub monitor: Vec<String>,
+    /// Do not tell what calls are about (programs, files, addresses) [env: SURPRISAL_NAMES=false]
+    #[arg(long)]
+    pub no_names: bool,
     /// Serve /metrics, /status, /livez and /readyz here [default: not served] [env: SURPRISAL_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,

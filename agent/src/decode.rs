@@ -4,8 +4,9 @@
 //!
 //! **Invariant:** no length in a record is believed: it is checked against the bytes that are there.
 
+use crate::names::Raw;
 use surprisal_agent_ebpf::abi::{
-    self, CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle,
+    self, CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle, Name,
 };
 
 /// What a record says.
@@ -17,6 +18,25 @@ pub enum Event {
     Calls(Calls),
     /// A container's last thread is gone; its final counters.
     End(Life, ContainerState),
+    /// What a call was about.
+    Name(Named),
+}
+
+/// A call of a thread, and what it was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Container key.
+    pub container: u64,
+    /// Process id.
+    pub tgid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Number of the call in its thread.
+    pub seq: u64,
+    /// When it was read, `CLOCK_MONOTONIC`, nanoseconds.
+    pub at_ns: u64,
+    /// The name, as the container wrote it.
+    pub raw: Raw,
 }
 
 /// A container's birth or end.
@@ -106,7 +126,36 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Error> {
             let life = life(&record);
             Ok(if kind == abi::KIND_BIRTH { Event::Birth(life) } else { Event::End(life, record.state) })
         }
+        abi::KIND_NAME => {
+            if bytes.len() < size_of::<Name>() {
+                return Err(short);
+            }
+            // SAFETY: long enough, integers only, any bytes are a value; unaligned reads are allowed for.
+            let record = unsafe { bytes.as_ptr().cast::<Name>().read_unaligned() };
+            Ok(Event::Name(named(&record)))
+        }
         other => Err(Error::Kind(other)),
+    }
+}
+
+fn named(record: &Name) -> Named {
+    let has = |flag: u16| record.flags & flag != 0;
+    // What says that it is longer than there is room for is as long as there is.
+    let part = |bytes: &[u8], len: u16| bytes[..usize::from(len).min(bytes.len())].to_vec();
+    Named {
+        container: record.container,
+        tgid: record.tgid,
+        tid: record.tid,
+        seq: record.seq,
+        at_ns: record.at_ns,
+        raw: Raw {
+            token: record.token,
+            text: part(&record.text, record.len),
+            argv0: part(&record.argv0, if has(abi::NAME_EXEC) { record.argv0_len } else { 0 }),
+            address: has(abi::NAME_ADDRESS),
+            truncated: has(abi::NAME_CUT),
+            late: has(abi::NAME_LATE),
+        },
     }
 }
 
@@ -167,7 +216,7 @@ mod tests {
         bytes.extend(abi::KIND_CHUNK.to_ne_bytes());
         bytes.extend(flags.to_ne_bytes());
         bytes.extend(len.to_ne_bytes());
-        for word in [7u64, 1000, 42, 0, 99] {
+        for word in [7u64, 1000, 42, 0, 99, 0] {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(11u32.to_ne_bytes());
@@ -189,6 +238,41 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_decoded_by_its_layout() {
+        let mut name = Name {
+            kind: abi::KIND_NAME,
+            flags: abi::NAME_EXEC | abi::NAME_CUT,
+            token: 59,
+            len: 9,
+            container: 7,
+            seq: 1000,
+            born_ns: 99,
+            at_ns: 42,
+            tgid: 11,
+            tid: 12,
+            argv0_len: 2,
+            reserved: [0; 3],
+            argv0: [0; abi::ARGV0_MAX],
+            text: [0; 256],
+        };
+        name.text[..9].copy_from_slice(b"/bin/bash");
+        name.argv0[..2].copy_from_slice(b"sh");
+        // SAFETY: integers only, and no padding.
+        let bytes =
+            |name: &Name| unsafe { std::slice::from_raw_parts((&raw const *name).cast::<u8>(), size_of::<Name>()) }.to_vec();
+        let Ok(Event::Name(named)) = decode(&bytes(&name)) else { panic!("a name") };
+        assert_eq!((named.container, named.tgid, named.tid, named.seq, named.at_ns), (7, 11, 12, 1000, 42));
+        assert_eq!((named.raw.token, &named.raw.text[..], &named.raw.argv0[..]), (59, &b"/bin/bash"[..], &b"sh"[..]));
+        assert!(named.raw.truncated && !named.raw.address);
+        // Lengths are not believed here either.
+        let Ok(Event::Name(named)) = decode(&bytes(&Name { len: u16::MAX, argv0_len: u16::MAX, ..name })) else {
+            panic!("a name")
+        };
+        assert_eq!((named.raw.text.len(), named.raw.argv0.len()), (256, abi::ARGV0_MAX));
+        assert_eq!(decode(&bytes(&name)[..100]), Err(Error::Short { kind: abi::KIND_NAME, len: 100 }));
+    }
+
+    #[test]
     fn lengths_are_not_believed() {
         assert_eq!(decode(&record(3, &[59, 0], 0)), Err(Error::Calls { len: CHUNK_HEADER + 4, calls: 3 }));
         assert_eq!(decode(&record(u32::MAX, &[59, 0], 0)), Err(Error::Calls { len: CHUNK_HEADER + 4, calls: u32::MAX }));
@@ -201,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..700), kind in 0u16..5) {
+        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..700), kind in 0u16..6) {
             let mut bytes = bytes;
             if let Some(head) = bytes.first_chunk_mut() {
                 *head = kind.to_ne_bytes();

@@ -7,6 +7,7 @@
 //! | [`bpf`] | the eBPF object | a ring buffer's bytes, counters: the only aya |
 //! | [`decode`] | bytes | records of the ABI |
 //! | [`sequence`] | records | each thread's runs, with gaps |
+//! | [`names`] | bytes that a call was about | words that harm nobody |
 //! | [`attribute`] | runs, births, ends | [`record::Record`]s: whose they are |
 //! | [`capture`] | all of the above, on one thread | records, to every sink |
 //! | [`procfs`] | `/proc`, the cgroup tree | what ran before the agent, network totals |
@@ -39,6 +40,7 @@ pub mod jsonl;
 pub mod kubernetes;
 pub mod logging;
 pub mod metrics;
+pub mod names;
 pub mod preflight;
 pub mod procfs;
 pub mod record;

@@ -2,10 +2,10 @@
 //!
 //! In: nothing. Out: [`Record`], shared by the sinks ([`crate::uplink`], [`crate::jsonl`]). Never: I/O.
 //!
-//! **Invariant:** a container's records come as `Birth`, then any `Calls`, `Network` and `Account`, then one
+//! **Invariant:** a container's records come as `Birth`, then any `Name`, `Calls`, `Network` and `Account`, then one
 //! `Death`; nothing of it follows its `Death`. Runs of one thread come in the order of their calls.
 
-use crate::container::ContainerInfo;
+use crate::{container::ContainerInfo, names::Name};
 use jiff::Timestamp;
 use std::{borrow::Cow, fmt, sync::Arc};
 use surprisal_agent_ebpf::abi::COMM_LEN;
@@ -22,6 +22,13 @@ pub enum Record {
         container: Arc<ContainerInfo>,
         /// The calls.
         run: Run,
+    },
+    /// What one of its calls was about.
+    Name {
+        /// Whose.
+        container: Arc<ContainerInfo>,
+        /// The call, and its name.
+        call: NamedCall,
     },
     /// Its network counters, cumulative; `container_id` is filled in on the way out.
     Network {
@@ -42,6 +49,10 @@ pub enum Record {
         lost_ring: u64,
         /// Threads that could not be followed.
         threads_untracked: u64,
+        /// Names that were new and were not told.
+        names_untold: u64,
+        /// Names whose memory was not there.
+        names_unread: u64,
     },
     /// Its last thread is gone.
     Death {
@@ -50,6 +61,60 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+}
+
+/// A call, and what it was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCall {
+    /// Process id in the node's own pid namespace.
+    pub tgid: u32,
+    /// Thread id in the node's own pid namespace.
+    pub tid: u32,
+    /// Number of the call in its thread.
+    pub seq: u64,
+    /// When the name was read.
+    pub at: Timestamp,
+    /// The call.
+    pub token: u16,
+    /// What it was about.
+    pub name: Name,
+}
+
+impl NamedCall {
+    /// As the wire carries it.
+    pub fn to_wire(&self, container: &ContainerInfo) -> v1::Name {
+        let Name { text, argv0, relative, truncated, late } = self.name.clone();
+        v1::Name {
+            container_id: container.id.to_string(),
+            tgid: self.tgid,
+            tid: self.tid,
+            sequence: self.seq,
+            token: u32::from(self.token),
+            text,
+            argv0,
+            relative,
+            truncated,
+            late,
+        }
+    }
+
+    /// As a recording spells it.
+    pub fn to_recording(&self, container: &ContainerInfo) -> recording::Name {
+        let Name { text, argv0, relative, truncated, late } = self.name.clone();
+        recording::Name {
+            at: self.at,
+            container: container.id.to_string(),
+            pid: self.tgid,
+            tid: self.tid,
+            seq: self.seq,
+            call: Token(self.token),
+            name: text,
+            argv0,
+            relative,
+            truncated,
+            late,
+        }
+    }
 }
 
 /// A run of consecutive calls of one thread.
@@ -120,6 +185,7 @@ impl Record {
         match self {
             Self::Birth(container)
             | Self::Calls { container, .. }
+            | Self::Name { container, .. }
             | Self::Network { container, .. }
             | Self::Account { container, .. }
             | Self::Death { container, .. } => container,

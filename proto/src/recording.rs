@@ -1,4 +1,4 @@
-//! Recordings: JSON Lines, version 1.
+//! Recordings: JSON Lines, version 2; version 1, which has no names, is read too.
 //!
 //! In: [`Line`]s. Out: text, and the same lines again. Never: opens a file, rotates, interprets calls.
 //!
@@ -6,8 +6,9 @@
 //!
 //! | type | when | fields |
 //! |---|---|---|
-//! | `header` | first line, once | `version` (1), `abi`, `token_layout`, `node`, `label`, `created_at` |
+//! | `header` | first line, once | `version` (2), `abi`, `token_layout`, `node`, `label`, `created_at` |
 //! | `container` | before the container's first calls | `id`, `node`, and [`Names`](crate::container::Names) that are not empty |
+//! | `name` | when it is new for its container | `at`, `container`, `pid`, `tid`, `seq`, `call`, `name`, `argv0`, `relative`, `truncated`, `late` |
 //! | `calls` | one run of consecutive calls of one thread | `at`, `node`, `container` (id), `pod`, `pid`, `tid`, `process`, `seq`, `gap`, `calls`, `last` |
 //! | `account` | now and then, and at a container's end | `container`, `issued`, `delivered`, `lost`, `threads_untracked` |
 //! | `death` | a container's end | `container`, `at` |
@@ -23,7 +24,7 @@ mod reader;
 mod writer;
 
 pub use crate::container::Container;
-pub use line::{Account, Calls, Death, End, Header, Line, VERSION};
+pub use line::{Account, Calls, Death, End, Header, Line, Name, OLDEST, VERSION};
 pub use reader::{ReadError, Reader};
 pub use writer::Writer;
 

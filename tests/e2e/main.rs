@@ -11,6 +11,7 @@ mod kubernetes;
 mod line;
 mod listing;
 mod monitors;
+mod naming;
 mod nested;
 mod network;
 mod overload;

@@ -5,13 +5,15 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
-use surprisal_proto::recording::{Account, Calls, Container, Line, Reader};
+use surprisal_proto::recording::{Account, Calls, Container, Line, Name, Reader};
 
 /// A recording.
 #[derive(Debug, Default)]
 pub struct Recording {
     /// Containers by id.
     pub containers: BTreeMap<String, Container>,
+    /// Names of calls, in the file's order.
+    pub names: Vec<Name>,
     /// All runs of calls, in the file's order.
     pub calls: Vec<Calls>,
     /// Latest balance of each container.
@@ -62,6 +64,7 @@ impl Recording {
     fn add(&mut self, line: Line) {
         match line {
             Line::Container(container) => drop(self.containers.insert(container.id.clone(), container)),
+            Line::Name(name) => self.names.push(name),
             Line::Calls(calls) => self.calls.push(calls),
             Line::Account(account) => drop(self.accounts.insert(account.container.clone(), account)),
             Line::Death(death) => self.deaths.push(death.container),

@@ -16,6 +16,7 @@ use crate::{
     containers,
     kernel::{self, Task},
     maps::{self, CONTAINERS, LINEAGE, NAMESPACES, totals},
+    names,
     probes::context::Context,
     threads,
 };
@@ -59,6 +60,9 @@ pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
         unsafe {
             (*chunk.as_ptr()).comm = kernel::comm();
             (*chunk.as_ptr()).tid = task.tid();
+            if kernel::names() {
+                names::at_exec(chunk.as_ptr(), NR_EXECVE, ctx.arg(2));
+            }
         }
         return 0;
     }
@@ -92,6 +96,9 @@ pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
         unsafe {
             // Entered before the thread was followed, and it is the container's first call.
             containers::append(chunk.as_ptr(), NR_EXECVE);
+            if kernel::names() {
+                names::at_exec(chunk.as_ptr(), NR_EXECVE, ctx.arg(2));
+            }
         }
     }
     0

@@ -5,7 +5,8 @@
 
 use crate::{
     containers,
-    kernel::{self, Task},
+    kernel::{self, ARG, Task},
+    names,
     probes::context::Context,
     threads,
 };
@@ -18,27 +19,36 @@ pub(crate) fn sys_enter(ctx: Context) -> i32 {
     if let Some(chunk) = threads::get(task) {
         let regs: *const u64 = ctx.arg(0);
         let nr: u64 = ctx.arg(1);
+        let chunk = chunk.as_ptr();
+        let (token, named) = token(task, regs, nr);
         // SAFETY: the thread's own buffer, and only this thread appends to it.
-        unsafe { containers::append(chunk.as_ptr(), token(task, regs, nr).0) };
+        unsafe {
+            if (*chunk).late != 0 {
+                names::late(chunk);
+            }
+            containers::append(chunk, token.0);
+            if named && kernel::names() {
+                names::at_call(chunk, nr as u16, token.0, regs);
+            }
+        }
     }
     0
 }
 
-/// Where `struct pt_regs` of x86-64 keeps the arguments of a system call, in words: di, si, dx, r10, r8, r9.
-const ARG: [usize; 6] = [14, 13, 12, 7, 9, 8];
-
+/// The call's token, and whether it is about something with a name.
 #[inline(always)]
-fn token(task: Task, regs: *const u64, nr: u64) -> Token {
+fn token(task: Task, regs: *const u64, nr: u64) -> (Token, bool) {
     if task.in_compat_call() {
-        return Token::new(NR_FOREIGN, 0);
+        return (Token::new(NR_FOREIGN, 0), false);
     }
     if nr >= NR_MAX {
         // Bit 30 marks the x32 numbering.
-        return Token::new(if nr & 0x4000_0000 != 0 { NR_FOREIGN } else { NR_UNKNOWN }, 0);
+        return (Token::new(if nr & 0x4000_0000 != 0 { NR_FOREIGN } else { NR_UNKNOWN }, 0), false);
     }
     let rule = token::RULES[(nr & (NR_MAX - 1)) as usize];
     // SAFETY: `regs` is the tracepoint's pt_regs.
-    token::classify(nr as u16, rule, |i| unsafe { kernel::word(regs.add(ARG[i])) })
+    let token = token::classify(nr as u16, rule, |i| unsafe { kernel::word(regs.add(ARG[i])) });
+    (token, rule & token::RULE_NAMED != 0)
 }
 
 /// An empty program on the same hook, for `bench capture` only: what attaching itself costs.

@@ -3,8 +3,8 @@
 //! In: a [`Token`]. Out: [`Words`]. Never: a class without words; numbers that Linux has not given a meaning are "other …".
 
 use super::{
-    CLONE, DUP, FCNTL, FIRST_SMALL, IOCTL, MEMFD, MMAP, MPROTECT, OPEN, OPENAT, PTRACE, RULES, SECOND_SMALL, SETID, SETNS,
-    SOCKET, THIRD_SMALL, Token,
+    CLONE, DUP, FCNTL, FIRST_SMALL, IOCTL, MEMFD, MMAP, MPROTECT, OPEN, OPENAT, PTRACE, RULE_NAMED, RULES, SECOND_SMALL, SETID,
+    SETNS, SOCKET, THIRD_SMALL, Token, call,
     meanings::{ADVICES, BPF_COMMANDS, FCNTL_COMMANDS, KEYCTL_COMMANDS, PRCTL_OPTIONS, PTRACE_REQUESTS, SIGNALS},
 };
 
@@ -14,7 +14,7 @@ pub fn describe(token: Token) -> Words {
     let mut words = Words::default();
     let Some(class) = token.class().checked_sub(1) else { return words };
     let nr = usize::from(token.nr());
-    match RULES.get(nr).copied().unwrap_or(0) {
+    match RULES.get(nr).copied().unwrap_or(0) & !RULE_NAMED {
         OPEN | OPENAT if class == 32 => words.push("path only"),
         OPEN | OPENAT => {
             words.push(["read", "write", "read-write", "no access"][usize::from(class & 3)]);
@@ -56,12 +56,12 @@ pub fn describe(token: Token) -> Words {
         }
         FCNTL => words.push(meaning(&FCNTL_COMMANDS, class, "other command")),
         PTRACE => words.push(meaning(&PTRACE_REQUESTS, class, "other request")),
-        FIRST_SMALL => words.push(match token.nr() {
-            157 => meaning(&PRCTL_OPTIONS, class, "other option"),
-            321 => meaning(&BPF_COMMANDS, class, "other command"),
+        FIRST_SMALL => words.push(match nr {
+            call::PRCTL => meaning(&PRCTL_OPTIONS, class, "other option"),
+            call::BPF => meaning(&BPF_COMMANDS, class, "other command"),
             _ => meaning(&KEYCTL_COMMANDS, class, "other command"),
         }),
-        THIRD_SMALL if token.nr() == 28 => words.push(meaning(&ADVICES, class, "other advice")),
+        THIRD_SMALL if nr == call::MADVISE => words.push(meaning(&ADVICES, class, "other advice")),
         SECOND_SMALL | THIRD_SMALL => words.push(meaning(&SIGNALS, class, "real-time signal")),
         _ => {}
     }

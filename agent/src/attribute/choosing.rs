@@ -8,6 +8,7 @@
 use super::{
     Attribution,
     entry::{Entry, State},
+    waiting::Piece,
 };
 use crate::{
     container::{Answer, ContainerInfo, ContainerKey},
@@ -69,9 +70,15 @@ impl Attribution {
         match std::mem::replace(&mut entry.state, State::Named(Arc::clone(info))) {
             State::Naming(waiting) => {
                 self.held.take(waiting.held());
-                for run in waiting.into_runs() {
-                    self.totals.calls_out += run.tokens.len() as u64;
-                    out.push(Record::Calls { container: Arc::clone(info), run });
+                for piece in waiting.into_pieces() {
+                    let container = Arc::clone(info);
+                    out.push(match piece {
+                        Piece::Run(run) => {
+                            self.totals.calls_out += run.tokens.len() as u64;
+                            Record::Calls { container, run }
+                        }
+                        Piece::Name(call) => Record::Name { container, call },
+                    });
                 }
             }
             State::Named(_) => {}

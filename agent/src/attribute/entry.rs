@@ -29,8 +29,8 @@ pub(super) struct Entry {
     pub(super) threads: Sequencer,
     /// The kernel's latest counters.
     pub(super) kernel: ContainerState,
-    /// The balance that was told last.
-    sent: Balance,
+    /// The balance that was told last, with names untold and unread.
+    sent: (Balance, u64, u64),
     /// When it was found.
     pub(super) since_ns: u64,
     /// When the kernel last gave a sign of it.
@@ -52,7 +52,7 @@ impl Entry {
             who,
             threads: Sequencer::default(),
             kernel: ContainerState::default(),
-            sent: Balance::default(),
+            sent: (Balance::default(), 0, 0),
             since_ns: now_ns,
             seen_ns: now_ns,
             ended: None,
@@ -97,18 +97,23 @@ impl Entry {
     /// Its balance as a record, when it changed or is the last. `None` too for a container that is not named.
     pub(super) fn account(&mut self) -> Option<Record> {
         let State::Named(container) = &self.state else { return None };
-        let now = self.balance();
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let names_untold = since(self.kernel.names_untold, self.before.names_untold);
+        let names_unread = since(self.kernel.names_unread, self.before.names_unread);
+        let now = (self.balance(), names_untold, names_unread);
         if now == self.sent && self.ended.is_none() {
             return None;
         }
         self.sent = now;
-        let Balance { issued, delivered, lost } = now;
+        let Balance { issued, delivered, lost } = now.0;
         Some(Record::Account {
             container: Arc::clone(container),
             issued,
             delivered,
             lost_ring: lost,
             threads_untracked: self.kernel.threads_untracked,
+            names_untold,
+            names_unread,
         })
     }
 }

@@ -1,5 +1,8 @@
 use super::{choosing::LABELS_WAIT_NS, ended::TOMBSTONE_NS, *};
-use crate::container::{Kind, Names, Watch};
+use crate::{
+    container::{Kind, Names, Watch},
+    names::Raw,
+};
 
 const KEY: ContainerKey = ContainerKey(7);
 
@@ -38,6 +41,7 @@ fn show(out: &[Record]) -> String {
     let word = |r: &Record| match r {
         Record::Birth(c) => format!("birth {}", c.id),
         Record::Calls { run, .. } => format!("calls {}+{:?}", run.first_seq, run.tokens),
+        Record::Name { call, .. } => format!("name {}={}", call.seq, call.name.text),
         Record::Network { .. } => "network".into(),
         Record::Account { issued, delivered, lost_ring, .. } => format!("account {issued}={delivered}+{lost_ring}"),
         Record::Death { .. } => "death".into(),
@@ -318,4 +322,26 @@ fn who_is_not_wanted_is_listed_until_it_ends() {
     a.to_name.clear();
     a.event(Event::Birth(Life { cgroup_name: "def".into(), ..life(7) }), 7, &mut out);
     assert_eq!((a.to_name.len(), a.unfollowed_containers().count()), (1, 0));
+}
+
+#[test]
+fn names_of_calls_wait_with_them_and_go_their_way() {
+    let name = |seq: u64, text: &[u8]| {
+        let raw = Raw { token: 257, text: text.to_vec(), argv0: Vec::new(), address: false, truncated: false, late: false };
+        Event::Name(Named { container: 7, tgid: 100, tid: 100, seq, at_ns: 5, raw })
+    };
+    let (mut a, mut out) = (attribution(None), Vec::new());
+    a.event(name(0, b"/nobody's"), 1, &mut out);
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.event(name(0, b"/etc/passwd"), 2, &mut out);
+    a.event(calls(0, &[257], false, false), 2, &mut out);
+    assert_eq!((a.held().calls, a.held().bytes > 100), (1, true));
+    a.named(&info("default"), 3, &mut out);
+    a.event(name(1, b"/tmp/a\nb"), 4, &mut out);
+    a.event(name(2, b""), 4, &mut out);
+    assert_eq!(show(&out), "birth abc, name 0=/etc/passwd, calls 0+[257], name 1=/tmp/a\\nb");
+    assert_eq!(a.held(), Held::default());
+    // What the kernel could not tell is in the account.
+    a.counters(KEY, Some(ContainerState { names_untold: 3, names_unread: 1, ..state(1, 0) }), 5, &mut out);
+    assert!(matches!(out.last(), Some(Record::Account { names_untold: 3, names_unread: 1, .. })), "{out:?}");
 }

@@ -1,23 +1,36 @@
-//! Runs of one container that wait for its names.
+//! What is told of one container while its names are looked for.
 //!
-//! In: runs. Out: the same runs in the same order, and what they take. Pure. Never: bounds itself (the bound is for all
+//! In: runs and calls' names. Out: the same in the same order, and what they take. Pure. Never: bounds itself (the bound is for all
 //! containers together).
 
 use super::counts::Held;
-use crate::record::Run;
+use crate::record::{NamedCall, Run};
+
+/// One thing that waits.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Calls.
+    Run(Run),
+    /// What one was about.
+    Name(NamedCall),
+}
 
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    runs: Vec<Run>,
+    pieces: Vec<Piece>,
     held: Held,
 }
 
 impl Waiting {
-    /// Keeps a run. Returns what it takes.
-    pub(super) fn push(&mut self, run: Run) -> Held {
-        let takes = Held { calls: run.tokens.len() as u64, bytes: size_of::<Run>() + 2 * run.tokens.len() };
-        self.runs.push(run);
+    /// Keeps a piece. Returns what it takes.
+    pub(super) fn push(&mut self, piece: Piece) -> Held {
+        let (calls, bytes) = match &piece {
+            Piece::Run(run) => (run.tokens.len() as u64, 2 * run.tokens.len()),
+            Piece::Name(call) => (0, call.name.text.len() + call.name.argv0.len()),
+        };
+        let takes = Held { calls, bytes: size_of::<Piece>() + bytes };
+        self.pieces.push(piece);
         self.held.add(takes);
         takes
     }
@@ -27,8 +40,8 @@ impl Waiting {
         self.held
     }
 
-    /// The runs, in their order.
-    pub(super) fn into_runs(self) -> Vec<Run> {
-        self.runs
+    /// The pieces, in their order.
+    pub(super) fn into_pieces(self) -> Vec<Piece> {
+        self.pieces
     }
 }

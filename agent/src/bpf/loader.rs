@@ -15,7 +15,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use std::{io, os::fd::OwnedFd};
-use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NetState, Seed, Totals, globals, maps};
+use surprisal_agent_ebpf::abi::{ContainerState, Lineage, NameTable, NetState, Seed, Totals, globals, maps};
 
 /// Programs that keep threads in task storage.
 static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/surprisal-agent.bpf.o"));
@@ -36,6 +36,7 @@ pub struct Kernel {
     namespaces: HashMap<MapData, u32, u64>,
     network: HashMap<MapData, u64, NetState>,
     ignored: HashMap<MapData, u64, u32>,
+    names: HashMap<MapData, u64, NameTable>,
     totals: Array<MapData, Totals>,
     /// While it is open, the kernel counts and times runs.
     stats: Option<OwnedFd>,
@@ -87,7 +88,7 @@ impl Kernel {
             .map(|(global, structure, path)| Ok((*global, types.offset(structure, path)?)))
             .collect::<Result<Vec<(&str, u32)>, btf::Error>>()?;
         let ring = options.ring_bytes.max(4096).checked_next_power_of_two().unwrap_or(1 << 30);
-        let process_only = u32::from(options.process_only);
+        let (process_only, names_wanted) = (u32::from(options.process_only), u32::from(options.names));
         let wake_bytes = u64::from(ring / 4);
         let log_level = log_level();
         let btf = aya::Btf::from_sys_fs().map_err(LoadError::KernelTypes)?;
@@ -97,6 +98,7 @@ impl Kernel {
             .btf(Some(&btf))
             .map_max_entries(maps::EVENTS, ring)
             .override_global(globals::PROCESS_ONLY, &process_only, true)
+            .override_global(globals::NAMES_WANTED, &names_wanted, true)
             .override_global(globals::PID_NS, &options.pid_ns, true)
             .override_global(globals::MONITORS, &options.monitors, true)
             .override_global(globals::PEEK_AFTER_NS, &options.peek_after_ns, true)
@@ -122,6 +124,7 @@ impl Kernel {
             namespaces: take(&mut ebpf, maps::NAMESPACES)?,
             network: take(&mut ebpf, maps::NETWORK)?,
             ignored: take(&mut ebpf, maps::IGNORED)?,
+            names: take(&mut ebpf, maps::NAMES)?,
             totals: take(&mut ebpf, maps::TOTALS)?,
             ebpf,
             capture,
@@ -179,6 +182,8 @@ impl Kernel {
         if fresh {
             let network = self.network.insert(key, NetState::default(), 0);
             network.map_err(|e| LoadError::Map { map: maps::NETWORK, source: Box::new(e) })?;
+            // Full: the container's names are counted as untold.
+            let _ = self.names.insert(key, NameTable::EMPTY, 0);
             let namespace = self.namespaces.insert(state.mnt_ns, key, 0);
             namespace.map_err(|e| LoadError::Map { map: maps::NAMESPACES, source: Box::new(e) })?;
         }
@@ -226,6 +231,7 @@ impl Kernel {
         // Not there: it was never counted, or is gone already.
         let _ = self.network.remove(&key);
         let _ = self.ignored.remove(&key);
+        let _ = self.names.remove(&key);
         // Still there: it ended between the walk that found it and its entry here, or its end was refused.
         if let Ok(state) = self.containers.get(&key, 0)
             && state.live_threads == 0

@@ -33,6 +33,8 @@ pub struct Options {
     pub monitors: [Monitor; MONITORS_MAX],
     /// How long calls may wait in a thread's buffer before a peek reports them, nanoseconds.
     pub peek_after_ns: u64,
+    /// Tell what calls are about.
+    pub names: bool,
     /// Have the kernel count and time runs of eBPF programs, all of the host's, for as long as this lives.
     pub stats: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Options {
             pid_ns: PID_NS_INIT,
             monitors: [Monitor::NONE; MONITORS_MAX],
             peek_after_ns: 200_000_000,
+            names: true,
             stats: false,
         }
     }

@@ -25,6 +25,8 @@ pub struct Config {
     pub monitors: Monitors,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
+    /// Whether what calls are about is told.
+    pub names: bool,
     /// Whether every run of the kernel side is counted and timed.
     pub bpf_stats: bool,
     /// Which containers.
@@ -102,6 +104,7 @@ impl File {
             membership: self.capture.membership,
             monitors,
             ring_bytes: ring_bytes as u32,
+            names: self.capture.names,
             bpf_stats: self.capture.bpf_stats,
             selection,
             kubernetes,

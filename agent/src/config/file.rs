@@ -41,6 +41,7 @@ pub(super) struct CaptureSection {
     pub(super) membership: Membership,
     pub(super) monitors: Vec<String>,
     pub(super) ring_bytes: u64,
+    pub(super) names: bool,
     pub(super) bpf_stats: bool,
 }
 
@@ -96,6 +97,7 @@ impl Default for File {
                 membership: Membership::Auto,
                 monitors: monitor::DEFAULT.map(str::to_owned).to_vec(),
                 ring_bytes: u64::from(bpf::Options::default().ring_bytes),
+                names: true,
                 bpf_stats: false,
             },
             select: Select { include: Vec::new(), exclude: Vec::new() },

@@ -42,6 +42,7 @@ impl Flags<'_> {
             layer.put("capture", "membership", args.membership.map(|m| to_value(&m)));
             layer.put("capture", "monitors", (!args.monitor.is_empty()).then(|| args.monitor.clone()));
             layer.put("capture", "ring_bytes", args.ring_bytes.map(whole));
+            layer.put("capture", "names", args.no_names.then_some(false));
             layer.put("select", "include", rules(&args.select));
             layer.put("select", "exclude", rules(&args.exclude));
             layer.put("kubernetes", "api", args.kubernetes.clone());

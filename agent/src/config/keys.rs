@@ -21,7 +21,7 @@ const fn key(section: &'static str, name: &'static str, env: &'static str, doc: 
 }
 
 /// All there is to configure.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     key("node", "name", "SURPRISAL_NODE", "Name of this node in everything that is sent. Empty: NODE_NAME, or the host's name."),
     key(
         "capture",
@@ -52,6 +52,12 @@ pub const KEYS: [Key; 19] = [
         "bpf_stats",
         "SURPRISAL_BPF_STATS",
         "Count and time every run of the kernel side, true or false. Costs some tens of nanoseconds a system call, on all eBPF programs of the host.",
+    ),
+    key(
+        "capture",
+        "names",
+        "SURPRISAL_NAMES",
+        "Tell what calls are about: programs, files, addresses; true or false. Of arguments only a program's own name; what looks like a secret is left out.",
     ),
     key(
         "select",

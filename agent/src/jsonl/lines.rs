@@ -29,14 +29,17 @@ impl Known {
         }
         match record {
             Record::Birth(_) | Record::Network { .. } => {}
+            Record::Name { call, .. } => lines.push(Line::Name(call.to_recording(container))),
             Record::Calls { run, .. } => lines.push(Line::Calls(run.to_recording(container))),
-            Record::Account { issued, delivered, lost_ring, threads_untracked, .. } => {
+            Record::Account { issued, delivered, lost_ring, threads_untracked, names_untold, names_unread, .. } => {
                 lines.push(Line::Account(recording::Account {
                     container: id,
                     issued: *issued,
                     delivered: *delivered,
                     lost: *lost_ring,
                     threads_untracked: *threads_untracked,
+                    names_untold: *names_untold,
+                    names_unread: *names_unread,
                 }));
             }
             Record::Death { at, .. } => {

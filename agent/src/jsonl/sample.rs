@@ -44,6 +44,7 @@ pub(super) fn read(path: &Path) -> Vec<Line> {
 pub(super) fn said(path: &Path) -> String {
     let say = |line: &Line| match line {
         Line::Container(c) => c.id.clone(),
+        Line::Name(n) => format!("{}:{}", n.container, n.name),
         Line::Calls(c) => format!("{}+{}", c.container, c.calls.len()),
         Line::Account(a) => format!("{}=", a.container),
         Line::Death(d) => format!("{}!", d.container),

@@ -86,7 +86,12 @@ impl Contents {
                 None => _ = containers.insert(run.container_id.clone(), bytes),
             }
         }
-        let other = batch.births.len() + batch.network.len() + batch.accounts.len() + batch.deaths.len() + batch.observed.len();
+        let other = batch.births.len()
+            + batch.names.len()
+            + batch.network.len()
+            + batch.accounts.len()
+            + batch.deaths.len()
+            + batch.observed.len();
         Self { containers, other: OTHER_BYTES * other as f64 }
     }
 }
@@ -116,7 +121,9 @@ impl Meter {
                     self.containers.insert(id.into(), Metered { now: bytes, ..Metered::new(self.mean_price) });
                 }
             }
-            Record::Birth(_) | Record::Network { .. } | Record::Account { .. } => self.other.now += OTHER_BYTES,
+            Record::Birth(_) | Record::Name { .. } | Record::Network { .. } | Record::Account { .. } => {
+                self.other.now += OTHER_BYTES
+            }
             Record::Death { container, .. } => {
                 self.other.now += OTHER_BYTES;
                 self.containers.remove(container.id.as_str());

@@ -18,7 +18,7 @@ mod living;
 pub use counts::Counts;
 
 use crate::{container::ContainerInfo, record::Record};
-use batch::{Pending, id_of, newest, put, weight_of_birth, weight_of_calls, whose};
+use batch::{Pending, id_of, newest, put, weight_of_birth, weight_of_calls, weight_of_name, whose};
 use jiff::Timestamp;
 use living::Living;
 use std::{
@@ -91,11 +91,17 @@ impl Queue {
                 self.counts.waiting += record.calls();
                 bytes
             }
+            Record::Name { container, call } => {
+                let name = call.to_wire(container);
+                let bytes = weight_of_name(&name);
+                batch.names.push(name);
+                bytes
+            }
             Record::Network { container, counters } => {
                 let counters = v1::Network { container_id: container.id.to_string(), ..counters.clone() };
                 put(&mut batch.network, counters, |n| &n.container_id)
             }
-            Record::Account { container, issued, delivered, lost_ring, threads_untracked } => {
+            Record::Account { container, issued, delivered, lost_ring, threads_untracked, names_untold, names_unread } => {
                 let account = v1::Account {
                     container_id: container.id.to_string(),
                     issued: *issued,
@@ -105,6 +111,8 @@ impl Queue {
                     // Filled in when the batch is taken: until then more may be dropped.
                     dropped_queue: 0,
                     dropped_budget: 0,
+                    names_untold: *names_untold,
+                    names_unread: *names_unread,
                 };
                 put(&mut batch.accounts, account, |a| &a.container_id)
             }

@@ -309,6 +309,9 @@ pub struct Name {
     /// The name goes on: it was cut.
     #[prost(bool, tag = "9")]
     pub truncated: bool,
+    /// It was not in memory at the call and was read at the thread's next one: until then another thread may have changed it.
+    #[prost(bool, tag = "10")]
+    pub late: bool,
 }
 /// A container that is sampled: its node is over its byte budget, so whole containers take turns on the wire.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest that is read: what the newer ones have more is not in it.
+pub const OLDEST: u32 = 1;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub enum Line {
     Header(Header),
     /// A container, named.
     Container(Container),
+    /// What a call was about.
+    Name(Name),
     /// A run of calls.
     Calls(Calls),
     /// A container's balance, cumulative.
@@ -47,6 +51,38 @@ pub struct Header {
     pub label: Option<String>,
     /// When the file was begun.
     pub created_at: Timestamp,
+}
+
+/// What one call was about. It may stand before the run that has the call, and is told when it is new for its container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// When it was read.
+    pub at: Timestamp,
+    /// Container id.
+    pub container: String,
+    /// Process id on the node (tgid).
+    pub pid: u32,
+    /// Thread id on the node.
+    pub tid: u32,
+    /// Number of the call in its thread.
+    pub seq: u64,
+    /// The call.
+    #[serde(with = "one_spelled")]
+    pub call: Token,
+    /// A path, an address; see `surprisal.v1.Name.text`.
+    pub name: String,
+    /// What a program that runs calls itself, where that is not the last part of its path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub argv0: String,
+    /// A path that does not begin at the root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relative: bool,
+    /// It goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// It was not in memory at the call and was read at the thread's next one: until then another thread may have changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 /// A run of consecutive calls of one thread.
@@ -97,6 +133,12 @@ pub struct Account {
     /// Threads that could not be followed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub threads_untracked: u64,
+    /// Names that were new and are not in the recording: too many at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub names_untold: u64,
+    /// Names that could not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub names_unread: u64,
 }
 
 /// A container's end.
@@ -134,6 +176,21 @@ mod spelled {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Token>, D::Error> {
         let names = Vec::<Cow<'de, str>>::deserialize(d)?;
         names.iter().map(|n| names::parse(n).map_err(D::Error::custom)).collect()
+    }
+}
+
+mod one_spelled {
+    use super::{Token, names};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::borrow::Cow;
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(token: &Token, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&names::spell(*token))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Token, D::Error> {
+        names::parse(&Cow::<'de, str>::deserialize(d)?).map_err(D::Error::custom)
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: text that anybody may have written. Out: its [`Line`]s, or the first thing that is wrong with it. Never: holds
 //! more than one line.
 
-use super::line::{Header, Line, VERSION};
+use super::line::{Header, Line, OLDEST, VERSION};
 use crate::token;
 use std::io::{self, BufRead};
 
@@ -86,7 +86,10 @@ impl<R: BufRead> Reader<R> {
             }
             Err(ReadError::Version { what, found: value[key].to_string(), expected: expected.to_string() })
         };
-        check("the format's version", "version", VERSION.into())?;
+        if !value["version"].as_u64().is_some_and(|version| (u64::from(OLDEST)..=u64::from(VERSION)).contains(&version)) {
+            let expected = format!("{OLDEST} to {VERSION}");
+            return Err(ReadError::Version { what: "the format's version", found: value["version"].to_string(), expected });
+        }
         check("the call numbering", "abi", token::ABI.into())?;
         check("the token layout", "token_layout", token::LAYOUT.into())?;
         let header = match serde_json::from_value(value) {

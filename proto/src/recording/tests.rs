@@ -72,7 +72,7 @@ fn names_what_is_wrong() {
     let other = |from: &str, to: &str| String::from_utf8(write(&[])).expect("JSON is UTF-8").replace(from, to).into_bytes();
     for (bytes, message) in [
         (b"hello\n".to_vec(), "not a recording: the first line is no header"),
-        (other("\"version\":1", "\"version\":9"), "the format's version is 9, this program reads 1"),
+        (other("\"version\":2", "\"version\":9"), "the format's version is 9, this program reads 1 to 2"),
         (other("x86_64", "riscv64"), "the call numbering is \"riscv64\", this program reads \"x86_64\""),
         (
             [write(&[]).split_inclusive(|b| *b == b'\n').next().expect("a header"), &vec![b' '; LINE_MAX as usize + 1]].concat(),

@@ -116,7 +116,8 @@ impl Replay {
         let mut batch = v1::Batch::default();
         match line {
             Line::Container(c) => {
-                self.spans.entry(c.id.clone()).or_insert_with(|| (c.names.workload.clone(), None));
+                // Its names may have come later, and corrected the first ones.
+                self.spans.entry(c.id.clone()).or_insert_with(|| (String::new(), None)).0.clone_from(&c.names.workload);
                 batch.births.push(v1::Birth { container: Some(c.into()) });
             }
             Line::Calls(calls) => {
@@ -133,7 +134,7 @@ impl Replay {
             Line::Death(death) => {
                 batch.deaths.push(v1::Death { container_id: death.container, ended_at: None });
             }
-            Line::Header(_) | Line::Account(_) | Line::End(_) => return,
+            Line::Header(_) | Line::Name(_) | Line::Account(_) | Line::End(_) => return,
         }
         self.registry.take(&self.node.clone(), wire::Batch::from(batch), now(self.given));
     }

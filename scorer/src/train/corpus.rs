@@ -81,20 +81,32 @@ impl Corpus {
     fn line(&mut self, line: Line) {
         match line {
             Line::Container(c) => {
+                let mut corrected = None;
                 let workload = self.workloads.entry(c.names.workload.clone()).or_default();
                 let known = self.containers.entry(c.id).or_insert_with(|| {
                     workload.containers += 1;
                     Known {
-                        workload: c.names.workload,
+                        workload: c.names.workload.clone(),
                         number: workload.containers - 1,
                         sandbox: c.names.kind.is_sandbox() || c.names.own_kernel,
                         threads: HashMap::new(),
                         span: None,
                     }
                 });
+                if known.workload != c.names.workload {
+                    // Names that came later corrected the first ones.
+                    workload.containers += 1;
+                    known.number = workload.containers - 1;
+                    let guessed = std::mem::replace(&mut known.workload, c.names.workload.clone());
+                    corrected = Some(guessed);
+                }
                 known.sandbox = c.names.kind.is_sandbox() || c.names.own_kernel;
                 if workload.image.is_empty() {
                     workload.image = c.names.image;
+                }
+                // Of a first guess nothing need be left.
+                if let Some(guessed) = corrected.filter(|w| self.workloads.get(w).is_some_and(|w| w.calls == 0)) {
+                    self.workloads.remove(&guessed);
                 }
             }
             Line::Calls(calls) => self.calls(&calls),
@@ -103,7 +115,7 @@ impl Corpus {
                     flush(known, &mut self.workloads);
                 }
             }
-            Line::Header(_) | Line::Account(_) | Line::End(_) => {}
+            Line::Header(_) | Line::Name(_) | Line::Account(_) | Line::End(_) => {}
         }
     }
 

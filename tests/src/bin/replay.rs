@@ -125,11 +125,25 @@ fn add(batch: &mut v1::Batch, line: Line, shift: i64) -> Result<()> {
                 threads_untracked: account.threads_untracked,
                 dropped_queue: 0,
                 dropped_budget: 0,
+                names_untold: account.names_untold,
+                names_unread: account.names_unread,
             });
         }
         Line::Death(death) => {
             batch.deaths.push(v1::Death { container_id: death.container, ended_at: Some(timestamp(when)) });
         }
+        Line::Name(name) => batch.names.push(v1::Name {
+            container_id: name.container,
+            tgid: name.pid,
+            tid: name.tid,
+            sequence: name.seq,
+            token: u32::from(name.call.0),
+            text: name.name,
+            argv0: name.argv0,
+            relative: name.relative,
+            truncated: name.truncated,
+            late: name.late,
+        }),
         Line::Header(_) | Line::End(_) => {}
     }
     Ok(())

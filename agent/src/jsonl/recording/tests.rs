@@ -11,7 +11,15 @@ fn a_recording_is_whole() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("r.jsonl");
     let mut recording = Recording::create(&path, "n", Some("normal")).expect("a file");
-    let account = Record::Account { container: info("c1"), issued: 3, delivered: 3, lost_ring: 0, threads_untracked: 0 };
+    let account = Record::Account {
+        container: info("c1"),
+        issued: 3,
+        delivered: 3,
+        lost_ring: 0,
+        threads_untracked: 0,
+        names_untold: 0,
+        names_unread: 0,
+    };
     for record in [Record::Birth(info("c1")), calls("c1", 0, 3), account, calls("c2", 0, 1), death("c1"), death("c2")] {
         recording.take(&record).expect("space");
     }

@@ -233,7 +233,15 @@ async fn over_the_byte_budget_containers_take_turns_and_the_line_recovers() {
     assert_eq!(agent.sender.counts().left_out, left_out, "all is sent again");
     for container in [&a, &b] {
         let container = container.clone();
-        agent.sender.push(&Record::Account { container, issued: 0, delivered: 0, lost_ring: 0, threads_untracked: 0 });
+        agent.sender.push(&Record::Account {
+            container,
+            issued: 0,
+            delivered: 0,
+            lost_ring: 0,
+            threads_untracked: 0,
+            names_untold: 0,
+            names_unread: 0,
+        });
     }
     let (left, counts) = agent.stop().await;
     assert_eq!((left.calls, counts.dropped, counts.pushed), (0, 0, counts.acknowledged + counts.left_out));

@@ -25,6 +25,7 @@ impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         let b = &self.batch;
         b.births.is_empty()
+            && b.names.is_empty()
             && b.calls.is_empty()
             && b.network.is_empty()
             && b.accounts.is_empty()
@@ -62,6 +63,7 @@ impl Pending {
     pub(super) fn weigh(&mut self) {
         let b = &self.batch;
         self.bytes = b.births.iter().map(weight_of_birth).sum::<usize>()
+            + b.names.iter().map(weight_of_name).sum::<usize>()
             + b.calls.iter().map(weight_of_calls).sum::<usize>()
             + b.network.iter().map(|n| size_of::<v1::Network>() + n.container_id.len()).sum::<usize>()
             + b.accounts.iter().map(|a| size_of::<v1::Account>() + a.container_id.len()).sum::<usize>()
@@ -90,12 +92,17 @@ pub(super) fn weight_of_calls(calls: &v1::Calls) -> usize {
 }
 
 /// Bytes of memory, by estimate.
+pub(super) fn weight_of_name(name: &v1::Name) -> usize {
+    size_of::<v1::Name>() + name.container_id.len() + name.text.len() + name.argv0.len()
+}
+
+/// Bytes of memory, by estimate.
 pub(super) fn weight_of_birth(birth: &v1::Birth) -> usize {
     let text = birth.container.as_ref().map_or(0, |c| {
-        [&c.id, &c.node, &c.namespace, &c.pod, &c.pod_uid, &c.name, &c.image, &c.runtime_namespace, &c.workload]
-            .map(String::len)
-            .iter()
-            .sum()
+        let names = [&c.id, &c.node, &c.namespace, &c.pod, &c.pod_uid, &c.name, &c.image, &c.runtime_namespace, &c.workload];
+        let more = [&c.owner_kind, &c.image_digest];
+        let labels = c.labels.iter().flat_map(|(name, value)| [name, value]);
+        names.into_iter().chain(more).chain(labels).map(String::len).sum::<usize>()
     });
     size_of::<v1::Birth>() + text
 }

@@ -37,7 +37,15 @@ fn death(id: &str) -> Record {
 }
 
 fn account(id: &str, issued: u64) -> Record {
-    Record::Account { container: info(id), issued, delivered: issued, lost_ring: 0, threads_untracked: 0 }
+    Record::Account {
+        container: info(id),
+        issued,
+        delivered: issued,
+        lost_ring: 0,
+        threads_untracked: 0,
+        names_untold: 0,
+        names_unread: 0,
+    }
 }
 
 /// A queue of the smallest capacity: it holds two batches' worth.

@@ -17,6 +17,7 @@ pub mod entry;
 mod intake;
 pub mod job;
 pub mod limits;
+mod names;
 mod origin;
 pub mod queue;
 pub mod registry;

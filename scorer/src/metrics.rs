@@ -73,6 +73,14 @@ pub struct Metrics {
     pub containers: Gauge,
     /// Threads known now.
     pub threads: Gauge,
+    /// Names of what calls were about.
+    pub names: Counter,
+    /// Names that had to make room for newer ones of their container.
+    pub names_forgotten: Counter,
+    /// Names that agents say they did not tell: too many at once.
+    pub agent_names_untold: Counter,
+    /// Names that agents say they could not read.
+    pub agent_names_unread: Counter,
     /// Workloads whose name may be that of two.
     pub workload_conflicts: Counter,
     /// Profiles in force now.
@@ -110,6 +118,10 @@ impl Default for Metrics {
             threads: Gauge::default(),
             profiles: Gauge::default(),
             windows: Counter::default(),
+            names: Counter::default(),
+            names_forgotten: Counter::default(),
+            agent_names_untold: Counter::default(),
+            agent_names_unread: Counter::default(),
             workload_conflicts: Counter::default(),
             windows_gapped: Counter::default(),
             windows_scored: Counter::default(),
@@ -147,6 +159,10 @@ impl Metrics {
         r.register("threads", "Threads known now", self.threads.clone());
         r.register("profiles", "Profiles in force now", self.profiles.clone());
         r.register("windows", "Windows cut", self.windows.clone());
+        r.register("names", "Names of what calls were about", self.names.clone());
+        r.register("names_forgotten", "Names that made room for newer ones of their container", self.names_forgotten.clone());
+        r.register("agent_names_untold", "Names that agents did not tell: too many at once", self.agent_names_untold.clone());
+        r.register("agent_names_unread", "Names that agents could not read", self.agent_names_unread.clone());
         r.register("workload_conflicts", "Workloads whose name may be that of two", self.workload_conflicts.clone());
         r.register("windows_gapped", "Windows that a gap cut before they were complete", self.windows_gapped.clone());
         r.register("windows_scored", "Windows scored", self.windows_scored.clone());

@@ -142,6 +142,15 @@ fn containers_and_threads_take_no_more_than_is_said() {
         s.now.mono += Duration::from_secs(1);
         next(&mut s, 9e3 - f64::from(second), PLAIN);
     }
+    // What calls were about, as much as is kept, of the calls that are shown too.
+    for n in 0..160u64 {
+        let name = move |id: String| {
+            let text = format!("/{}", "n".repeat(63));
+            let name = v1::Name { container_id: id, sequence: n, text, ..v1::Name::default() };
+            v1::Batch { names: vec![name], ..v1::Batch::default() }
+        };
+        s.each(0.0, PLAIN, name);
+    }
     let full = resident();
     let threads = threaded.saturating_sub(born) / (all * THREADS as u64);
     let (bare, most) = (born.saturating_sub(start) / all, (full.saturating_sub(threaded) + born.saturating_sub(start)) / all);

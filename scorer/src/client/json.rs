@@ -119,6 +119,8 @@ pub struct Surprise {
     pub times: u32,
     /// What it does ("runs another program"); empty: nothing that changes what a process is or can do.
     pub effect: String,
+    /// What the call was about ("/bin/bash", "10.0.3.7:4444"); empty: it is not known, or the call has no name.
+    pub name: String,
     /// The calls before, oldest first.
     pub after: Vec<String>,
     /// Likeliest first; empty: nothing was likelier than the call itself.
@@ -310,6 +312,7 @@ impl From<&v1::Surprise> for Surprise {
             never_seen: s.never_seen,
             times: s.times,
             effect: s.effect.clone(),
+            name: s.name.clone(),
             after: s.after.clone(),
             expected: expected.collect(),
         }

@@ -161,8 +161,9 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
         let times = if s.times > 1 { format!(" ×{}", s.times) } else { String::new() };
         let effect = if s.effect.is_empty() { String::new() } else { format!(": {}", clean(&s.effect)) };
         let never = if s.never_seen { ", never seen in training" } else { "" };
-        let _ =
-            writeln!(text, "  {:>6.2} nats  {}{times}{effect}  (p = {:.1e}{never})", s.surprisal, clean(&s.call), s.probability);
+        let name = if s.name.is_empty() { String::new() } else { format!(" {}", clean(&s.name)) };
+        let (call, p) = (clean(&s.call), s.probability);
+        let _ = writeln!(text, "  {:>6.2} nats  {call}{name}{times}{effect}  (p = {p:.1e}{never})", s.surprisal);
         let after: Vec<_> = s.after.iter().skip(s.after.len().saturating_sub(AFTER)).map(|c| clean(c)).collect();
         let expected: Vec<_> = s.expected.iter().map(|x| format!("{} {:.0}%", clean(&x.call), x.probability * 100.0)).collect();
         if !after.is_empty() {

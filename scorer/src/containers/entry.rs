@@ -2,6 +2,7 @@
 //!
 //! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
 
+use crate::containers::names::Names;
 use crate::containers::thread::{Thread, ThreadId};
 use crate::detect::evidence::Evidence;
 use crate::detect::score::{Recent, Score};
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::v1;
 
-/// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, and
-/// [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
+/// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, what its
+/// last calls were about, and [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
 /// `tests/memory.rs`.
-pub const CONTAINER_BYTES: usize = 48 << 10;
+pub const CONTAINER_BYTES: usize = 64 << 10;
 
 /// Evidence, and who made the calls.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Shown {
     pub(super) by_exec: bool,
     pub(super) at: Timestamp,
     pub(super) evidence: Evidence,
+    /// What each of its surprising calls was about, as far as it was known when the window was judged.
+    pub(super) names: Vec<Option<Arc<str>>>,
 }
 
 /// A container.
@@ -57,6 +60,10 @@ pub(super) struct Entry {
     pub(super) recent: Recent<Shown>,
     pub(super) peak: Option<(Score, Timestamp)>,
     pub(super) network: Option<v1::Network>,
+    /// What its last named calls were about.
+    pub(super) names: Names,
+    /// Names that its agent says were not told, and not read.
+    pub(super) nameless: (u64, u64),
     /// Version of the profile that `recent` and `judged` are of.
     pub(super) version: Option<Arc<str>>,
     /// Windows that this version scored.

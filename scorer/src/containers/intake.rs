@@ -49,6 +49,9 @@ impl Registry {
         for birth in batch.births {
             self.birth(node, birth, now);
         }
+        for name in batch.names {
+            self.name(node, name, now);
+        }
         for calls in &batch.calls {
             self.calls(node, calls, received, now);
         }
@@ -81,8 +84,20 @@ impl Registry {
         entry.sampled |= account.left_out > 0;
         let unsent = account.lost.saturating_add(account.left_out);
         let more = unsent.saturating_sub(std::mem::replace(&mut entry.unsent, unsent));
+        let (untold, unread) = account.nameless;
+        let (was_untold, was_unread) = std::mem::replace(&mut entry.nameless, account.nameless);
         if let Some(node) = self.nodes.get_mut(node) {
             node.unsent = node.unsent.saturating_add(more);
+        }
+        self.metrics.agent_names_untold.inc_by(untold.saturating_sub(was_untold));
+        self.metrics.agent_names_unread.inc_by(unread.saturating_sub(was_unread));
+    }
+
+    fn name(&mut self, node: &Arc<str>, name: wire::Name, now: Now) {
+        if let Some(entry) = self.entry(node, &name.container, now) {
+            let forgotten = entry.names.add(ThreadId { tgid: name.tgid, tid: name.tid }, name.sequence, name.text);
+            self.metrics.names.inc();
+            self.metrics.names_forgotten.inc_by(forgotten);
         }
     }
 

@@ -177,6 +177,9 @@ impl Registry {
         if entry.peak.is_none_or(|(peak, _)| finding.score > peak) {
             entry.peak = Some((finding.score, now.wall));
         }
+        let evidence = &finding.evidence;
+        let of_call = |index: usize| entry.names.get(job.thread, evidence.window.first_sequence.saturating_add(index as u64));
+        let names: Vec<_> = evidence.surprises.iter().map(|surprise| of_call(surprise.index)).collect();
         let worth = Worth { score: finding.score, anomalous, kinds: finding.evidence.kinds() };
         let shown = || Shown {
             thread: job.thread,
@@ -184,6 +187,7 @@ impl Registry {
             by_exec: job.by_exec,
             at: now.wall,
             evidence: finding.evidence,
+            names,
         };
         entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);

@@ -5,7 +5,7 @@ use crate::containers::limits::Limits;
 use crate::containers::registry::{Now, Registry};
 use crate::containers::thread::Thread;
 use crate::detect::detector::Finding;
-use crate::detect::evidence::Evidence;
+use crate::detect::evidence::{Evidence, Surprise};
 use crate::detect::score::Score;
 use crate::ingest::wire;
 use crate::judge::threshold::{Judge, Source, Threshold};
@@ -137,6 +137,38 @@ fn a_late_name_loses_no_window() {
     s.judge("v1", 1.0);
     s.balances();
     assert_eq!(s.said("a"), "unscored: no profile");
+}
+
+/// A name that came before its window was judged, one that came after, and one that is another call's.
+#[test]
+fn a_name_finds_its_call() {
+    let mut s = Scene::new(Limits::default());
+    let name = |sequence: u64, text: &str| {
+        let name = v1::Name { container_id: "a".into(), tgid: 1, tid: 1, sequence, text: text.into(), ..v1::Name::default() };
+        v1::Batch { names: vec![name], ..v1::Batch::default() }
+    };
+    let judged = |s: &mut Scene| {
+        for job in std::mem::take(&mut s.jobs) {
+            let surprise = |index| Surprise { index, nats: 9.0, times: 1, never_seen: true, expected: Vec::new() };
+            let surprises = (0..3).map(surprise).collect();
+            let evidence = Evidence { window: job.window.clone(), score: Score::new(3.0), novelty: 0.0, surprises };
+            let finding = Finding { score: Score::new(3.0), evidence, version: "v1".into() };
+            s.registry.judged(&job, Some(finding), s.now);
+        }
+    };
+    s.birth("a", WORKLOAD);
+    s.take(name(0, "/before"));
+    s.calls("a", 1, 0, 64);
+    judged(&mut s);
+    s.take(name(1, "/after"));
+    s.take(name(64, "/another"));
+    let shown = |s: &Scene| s.score("a").evidence[0].surprises.iter().map(|surprise| surprise.name.clone()).collect::<Vec<_>>();
+    assert_eq!(shown(&s), ["/before", "/after", ""]);
+    // What was known then is kept, however many come after.
+    for n in 0..500 {
+        s.take(name(1000 + n, "/later"));
+    }
+    assert_eq!(shown(&s), ["/before", "", ""]);
 }
 
 fn judges(version: &str, threshold: f64) -> HashMap<String, Judge> {

@@ -2,7 +2,7 @@
 //!
 //! In: a registry, a filter, a page token from anyone. Out: messages of `surprisal.v1`. Never: a change.
 
-use crate::containers::entry::Entry;
+use crate::containers::entry::{Entry, Shown};
 use crate::containers::job::Key;
 use crate::containers::registry::{Node, Registry};
 use crate::detect::score::{EVIDENCE, RECENT, Score};
@@ -116,13 +116,7 @@ impl Registry {
             shown::choose(kept(), judge.threshold, EVIDENCE, |s| (s.evidence.kinds(), Arc::clone(&s.process), s.thread))
         });
         let highest = top.iter().max_by(|(a, _), (b, _)| a.nats().total_cmp(&b.nats()));
-        let evidence = top.iter().map(|(_, shown)| v1::Evidence {
-            tgid: shown.thread.tgid,
-            tid: shown.thread.tid,
-            process: shown.process.to_string(),
-            by_exec: shown.by_exec,
-            ..shown.evidence.to_proto()
-        });
+        let evidence = top.iter().map(|(_, shown)| evidence(entry, shown));
         v1::Score {
             container: Some(entry.about.clone()),
             verdict: spell(verdict) as i32,
@@ -162,6 +156,23 @@ fn spell(verdict: Verdict) -> v1::Verdict {
 /// Where the page ended, as text that needs no quoting.
 fn token(order: Order<'_>) -> String {
     hex(order.join("\0").as_bytes())
+}
+
+/// A window, who made its calls, and what they were about: a name may have come after the window was judged.
+fn evidence(entry: &Entry, shown: &Shown) -> v1::Evidence {
+    let mut evidence = shown.evidence.to_proto();
+    for (n, surprise) in evidence.surprises.iter_mut().enumerate() {
+        let known = shown.names.get(n).cloned().flatten();
+        surprise.name =
+            known.or_else(|| entry.names.get(shown.thread, surprise.sequence)).map(|s| s.to_string()).unwrap_or_default();
+    }
+    v1::Evidence {
+        tgid: shown.thread.tgid,
+        tid: shown.thread.tid,
+        process: shown.process.to_string(),
+        by_exec: shown.by_exec,
+        ..evidence
+    }
 }
 
 fn parse_token(text: &str) -> Result<Option<[String; 5]>, NotAPageToken> {

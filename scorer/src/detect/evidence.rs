@@ -154,6 +154,8 @@ impl Evidence {
                 never_seen: s.never_seen,
                 times: s.times,
                 effect: telling::effect(w.calls[s.index]).to_owned(),
+                // Who keeps the containers knows it.
+                name: String::new(),
             }
         });
         v1::Evidence {

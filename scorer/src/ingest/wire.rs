@@ -15,6 +15,10 @@ use surprisal_proto::{
 pub const ID_MAX: usize = 128;
 /// Longest name of anything, bytes.
 pub const NAME_MAX: usize = 512;
+/// Longest name of what a call was about, bytes.
+pub const TEXT_MAX: usize = 1024;
+/// Longest name that a program has for itself, bytes.
+const ARGV0_MAX: usize = 256;
 /// Longest process name, bytes; the kernel's own limit is 15.
 const PROCESS_MAX: usize = 64;
 
@@ -115,6 +119,47 @@ impl TryFrom<v1::Birth> for Birth {
     }
 }
 
+/// What one call was about.
+#[derive(Clone, Debug)]
+pub struct Name {
+    /// Whose.
+    pub container: ContainerId,
+    /// Process id.
+    pub tgid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Number of the call in its thread.
+    pub sequence: u64,
+    /// In one text, with what there is to say of it: "/bin/busybox as sh", "conf/x (relative)", "/a/long/on…".
+    pub text: Arc<str>,
+}
+
+impl TryFrom<v1::Name> for Name {
+    type Error = Malformed;
+    fn try_from(name: v1::Name) -> Result<Self, Malformed> {
+        let v1::Name { container_id, tgid, tid, sequence, token: _, mut text, argv0, relative, truncated, late } = name;
+        let container = ContainerId::try_from(container_id.as_str())?;
+        if text.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        if text.len() > TEXT_MAX || argv0.len() > ARGV0_MAX || text.chars().chain(argv0.chars()).any(char::is_control) {
+            return Err(Malformed::Name);
+        }
+        if truncated {
+            text.push('…');
+        }
+        if !argv0.is_empty() {
+            text.extend([" as ", &argv0]);
+        }
+        for (is, said) in [(relative, " (relative)"), (late, " (read late)")] {
+            if is {
+                text.push_str(said);
+            }
+        }
+        Ok(Self { container, tgid, tid, sequence, text: text.into() })
+    }
+}
+
 /// A run of calls of one thread.
 #[derive(Clone, Debug)]
 pub struct Calls {
@@ -172,6 +217,8 @@ pub struct Account {
     pub lost: u64,
     /// Calls that were not sent because the node was over its byte budget.
     pub left_out: u64,
+    /// Names that its agent did not tell, and could not read.
+    pub nameless: (u64, u64),
 }
 
 /// How much of a container is sent.
@@ -199,6 +246,8 @@ pub struct Left {
 pub struct Batch {
     /// Containers that are new.
     pub births: Vec<Birth>,
+    /// What calls were about.
+    pub names: Vec<Name>,
     /// Calls.
     pub calls: Vec<Calls>,
     /// Network counters.
@@ -235,13 +284,19 @@ impl From<v1::Batch> for Batch {
             }
         }
         let births = keep(batch.births, TryInto::try_into, |e| drop("containers", 1, e));
+        let names = keep(batch.names, TryInto::try_into, |e| drop("names", 1, e));
         let network = |n: v1::Network| {
             Ok((ContainerId::try_from(n.container_id.as_str())?, v1::Network { container_id: String::new(), ..n }))
         };
         let network = keep(batch.network, network, |e| drop("network", 1, e));
         let account = |a: v1::Account| {
             let container = ContainerId::try_from(a.container_id.as_str())?;
-            Ok(Account { container, lost: a.lost_ring.saturating_add(a.dropped_queue), left_out: a.dropped_budget })
+            Ok(Account {
+                container,
+                lost: a.lost_ring.saturating_add(a.dropped_queue),
+                left_out: a.dropped_budget,
+                nameless: (a.names_untold, a.names_unread),
+            })
         };
         let accounts = keep(batch.accounts, account, |e| drop("accounts", 1, e));
         let observed = |o: v1::Observed| {
@@ -251,7 +306,7 @@ impl From<v1::Batch> for Batch {
         let observed = keep(batch.observed, observed, |e| drop("observed", 1, e));
         let deaths = keep(batch.deaths, |d| ContainerId::try_from(d.container_id.as_str()), |e| drop("deaths", 1, e));
         let dropped_before = batch.dropped_before;
-        Self { births, calls, network, accounts, observed, deaths, dropped_before, left, waited: Duration::ZERO }
+        Self { births, names, calls, network, accounts, observed, deaths, dropped_before, left, waited: Duration::ZERO }
     }
 }
 

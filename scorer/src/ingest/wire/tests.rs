@@ -49,6 +49,33 @@ fn takes_what_is_well_formed_and_counts_the_rest() {
 }
 
 #[test]
+fn names_are_one_text_and_checked() {
+    let name = |text: &str, argv0: &str, relative: bool, truncated: bool| v1::Name {
+        container_id: "a".into(),
+        text: text.into(),
+        argv0: argv0.into(),
+        relative,
+        truncated,
+        ..v1::Name::default()
+    };
+    for (name, expect) in [
+        (name("/bin/bash", "", false, false), Ok("/bin/bash")),
+        (name("/bin/busybox", "sh", false, false), Ok("/bin/busybox as sh")),
+        (name("conf/x", "", true, true), Ok("conf/x… (relative)")),
+        (v1::Name { late: true, ..name("/x", "", false, false) }, Ok("/x (read late)")),
+        (name("", "", false, false), Err(Malformed::Empty)),
+        (name("/a\n", "", false, false), Err(Malformed::Name)),
+        (name("/a", "\u{1b}", false, false), Err(Malformed::Name)),
+        (name(&"a".repeat(TEXT_MAX + 1), "", false, false), Err(Malformed::Name)),
+        (name("/a", &"a".repeat(ARGV0_MAX + 1), false, false), Err(Malformed::Name)),
+        (v1::Name { container_id: String::new(), ..name("/a", "", false, false) }, Err(Malformed::Id)),
+    ] {
+        let read = Name::try_from(name).map(|name| name.text.to_string());
+        assert_eq!(read, expect.map(str::to_owned));
+    }
+}
+
+#[test]
 fn labels_are_bounded() {
     let labelled = |n: usize, bytes: usize| {
         let labels = (0..n).map(|i| (format!("{i:04}"), "v".repeat(bytes))).collect();

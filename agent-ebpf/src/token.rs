@@ -1,7 +1,7 @@
 //! The two-byte token: a call's number and a class of its scalar arguments.
 //!
 //! In: a call number and a way to read its arguments. Out: a [`Token`], and [`describe`] for people.
-//! Never: reads user memory. Pure, and the same code in the kernel and on the host.
+//! Never: reads memory that an argument points at ([`named`] says where it does). Pure, and the same code in the kernel and on the host.
 //!
 //! Low 10 bits: the call's x86-64 number, or [`NR_FOREIGN`], or [`NR_UNKNOWN`]. High 6 bits: the class,
 //! 0 where the call has none. Classes mean something only together with their call.

@@ -12,8 +12,8 @@ use aya::{
     programs::{BtfTracePoint, RawTracePoint, TracePoint},
 };
 use std::{env, fs, path::PathBuf};
-use surprisal_agent::bpf::Capture;
-use worker::{CALLS, Worker, paired, value};
+use surprisal_agent::bpf::{Capture, Options};
+use worker::{CALLS, Call, Worker, paired, value};
 
 const ROUNDS: usize = 11;
 
@@ -44,9 +44,11 @@ fn main() -> Result<()> {
     let rounds = value(&args, "--rounds").map_or(Ok(ROUNDS), |r| r.parse()).context("--rounds wants a number")?;
     let object = object()?;
     let states = STATES.map(|(_, state)| state);
-    let (baseline, added) = paired(rounds, &states, |state, worker| match state {
+    let (baseline, added) = paired(Call::Getppid, rounds, &states, |state, worker| match state {
         State::Empty(programs) => ask_with(&object, programs, worker),
-        State::Capture(capture, tracked) => worker.ask_captured(capture, tracked),
+        State::Capture(capture, tracked) => {
+            worker.ask_captured(Call::Getppid, &Options { capture, ..Options::default() }, tracked)
+        }
     })?;
     println!("getppid(), nanoseconds a call: {baseline:.1} with nothing attached; medians of {rounds} rounds of {CALLS} calls\n");
     println!("| on the hook | added ns | to the empty program of the agent's hook |\n|---|--:|--:|");
@@ -95,5 +97,5 @@ fn ask_with(object: &[u8], programs: &[&str], worker: &mut Worker) -> Result<f64
             }
         }
     }
-    worker.ask()
+    worker.ask(Call::Getppid)
 }

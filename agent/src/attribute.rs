@@ -284,8 +284,12 @@ impl Attribution {
     fn name(&mut self, named: &Named, now_ns: u64, out: &mut Vec<Record>) {
         let key = ContainerKey(named.container);
         let at = self.wall(named.at_ns);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let Some(name) = named.raw.read() else { return };
+        let entry = self.entries.get_mut(&key).filter(|entry| !matches!(entry.state, State::Unwanted(_)));
+        let (Some(entry), Some(name)) = (entry, named.raw.read()) else {
+            self.totals.names_dropped += 1;
+            return;
+        };
+        self.totals.names_in += 1;
         let Named { tgid, tid, seq, .. } = *named;
         let call = NamedCall { tgid, tid, seq, at, token: named.raw.token, name };
         match &mut entry.state {

@@ -1,4 +1,4 @@
-//! A process that calls `getppid()`, and what a call costs it in one state of the hook after another.
+//! A process that calls `getppid()` or `openat()`, and what a call costs it in one state of the hook after another.
 //!
 //! In: states. Out: nanoseconds that each adds to a call. Never: compares figures of different runs: each state is
 //! measured against "nothing attached" directly before it, the order is reversed every other round, and medians of
@@ -19,7 +19,7 @@ use std::{
 };
 use surprisal_agent::{
     bpf::{
-        Capture, Kernel, Options,
+        Kernel, Options,
         seeding::{Member, Seeder},
     },
     decode,
@@ -28,6 +28,10 @@ use surprisal_agent_ebpf::abi::CHUNK_TOKENS;
 
 /// Calls in one measurement.
 pub(crate) const CALLS: u64 = 2_000_000;
+/// Calls of `openat` in one measurement.
+pub(crate) const OPENS: u64 = 500_000;
+/// What is opened: it is not there, so that little but the call itself is measured.
+const OPENED: &str = "/nowhere/a-name-of-an-ordinary-length";
 /// The argument that makes a bench's own program the worker.
 const WORKER: &str = "--worker";
 
@@ -44,6 +48,24 @@ pub(crate) fn arguments() -> Result<Option<Vec<String>>> {
 /// What follows `flag`.
 pub(crate) fn value<'a>(args: &'a [String], flag: &str) -> Option<&'a String> {
     args.iter().position(|a| a == flag).and_then(|i| args.get(i + 1))
+}
+
+/// What the worker calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Nothing but a call.
+    Getppid,
+    /// A call with a name, always the same one.
+    Openat,
+}
+
+impl Call {
+    fn times(self) -> u64 {
+        match self {
+            Self::Getppid => CALLS,
+            Self::Openat => OPENS,
+        }
+    }
 }
 
 /// The process; it ends with this value.
@@ -64,17 +86,17 @@ impl Worker {
         Ok(Self { child, to, from })
     }
 
-    /// Makes [`CALLS`] calls; CPU nanoseconds that one took.
-    pub(crate) fn ask(&mut self) -> Result<f64> {
-        writeln!(self.to, "go")?;
+    /// Makes so many calls; CPU nanoseconds that one took.
+    pub(crate) fn ask(&mut self, call: Call) -> Result<f64> {
+        writeln!(self.to, "{call:?}")?;
         let mut line = String::new();
         self.from.read_line(&mut line)?;
         line.trim().parse().context("the worker's answer")
     }
 
     /// The same with the agent's programs attached; `tracked`: they follow the worker as a container's member.
-    pub(crate) fn ask_captured(&mut self, capture: Capture, tracked: bool) -> Result<f64> {
-        let mut kernel = Kernel::load(&Options { capture, ..Options::default() })?;
+    pub(crate) fn ask_captured(&mut self, call: Call, options: &Options, tracked: bool) -> Result<f64> {
+        let mut kernel = Kernel::load(options)?;
         kernel.attach_lifecycle()?;
         if tracked {
             let member = Member { tgid: self.child.id(), key: 1 << 40, cgroup_id: 1 << 40, mnt_ns: u32::MAX, by_exec: false };
@@ -96,7 +118,7 @@ impl Worker {
                     thread::sleep(Duration::from_millis(10));
                 }
             });
-            let ns = self.ask();
+            let ns = self.ask(call);
             thread::sleep(Duration::from_millis(20));
             stop.store(true, Ordering::Relaxed);
             ns
@@ -104,7 +126,7 @@ impl Worker {
         let read = read.into_inner();
         if tracked {
             // All but what is left in the worker's own buffer.
-            ensure!(read + CHUNK_TOKENS as u64 >= CALLS, "the worker was to be followed, but only {read} calls were read");
+            ensure!(read + CHUNK_TOKENS as u64 >= call.times(), "the worker was to be followed, but only {read} calls were read");
         } else {
             ensure!(read == 0, "the worker was not to be followed, but {read} calls were read");
         }
@@ -121,6 +143,7 @@ impl Drop for Worker {
 
 /// (nanoseconds of a call with nothing attached, nanoseconds that each of `states` adds): medians of `rounds`.
 pub(crate) fn paired<S: Copy>(
+    call: Call,
     rounds: usize,
     states: &[S],
     mut ask_in: impl FnMut(S, &mut Worker) -> Result<f64>,
@@ -133,7 +156,7 @@ pub(crate) fn paired<S: Copy>(
             order.reverse();
         }
         for i in order {
-            let before = worker.ask()?;
+            let before = worker.ask(call)?;
             let with = ask_in(states[i], &mut worker)?;
             baselines.push(before);
             added[i].push(with - before);
@@ -150,24 +173,27 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Answers each line with the CPU nanoseconds that one `getppid` took.
+/// Answers each line, which says what to call, with the CPU nanoseconds that one call took.
 fn work() -> Result<()> {
     // One processor of its own, as far as the machine has two.
     let mut cpus = CpuSet::new();
     cpus.set(thread::available_parallelism()?.get() - 1);
     sched_setaffinity(None::<Pid>, &cpus)?;
     for line in std::io::stdin().lines() {
-        line?;
-        for _ in 0..CALLS / 20 {
-            black_box(rustix::process::getppid());
-        }
+        let call = if line? == format!("{:?}", Call::Openat) { Call::Openat } else { Call::Getppid };
+        let make = |times: u64| match call {
+            Call::Getppid => (0..times).for_each(|_| _ = black_box(rustix::process::getppid())),
+            Call::Openat => (0..times).for_each(|_| {
+                let (flags, mode) = (rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+                _ = black_box(rustix::fs::open(OPENED, flags, mode));
+            }),
+        };
+        make(call.times() / 20);
         let before = clock_gettime(ClockId::ThreadCPUTime);
-        for _ in 0..CALLS {
-            black_box(rustix::process::getppid());
-        }
+        make(call.times());
         let after = clock_gettime(ClockId::ThreadCPUTime);
         let ns = (after.tv_sec - before.tv_sec) * 1_000_000_000 + (after.tv_nsec - before.tv_nsec);
-        println!("{}", ns as f64 / CALLS as f64);
+        println!("{}", ns as f64 / call.times() as f64);
     }
     Ok(())
 }

@@ -16,9 +16,11 @@ use surprisal_e2e::{
     program::{EXACT, GETPPID},
     vm::initramfs::SHIM,
 };
+use surprisal_proto::{recording::Name, token::Token};
 
 /// Software emulation is slow.
 const SOON: Duration = Duration::from_mins(2);
+const EXECVE: u16 = 59;
 /// `getppid` calls of the program `countdown`.
 const COUNTDOWN: u64 = 200_000;
 
@@ -89,6 +91,11 @@ fn attribution(capture: &str) -> Result<()> {
     let entered = recording.threads("quiet")?;
     let exact = entered.values().find(|t| t.process == "exact").context("the process that entered is not there")?;
     ensure!(exact.calls.get(1..) == Some(&EXACT[..]), "it made {:?}", exact.calls);
+    // What runs is read from the kernel's memory, on each kernel in its own place.
+    for (id, program) in [("noisy", "workload"), ("quiet", "workload"), ("quiet", "exact")] {
+        let ran = |name: &&Name| name.container == id && name.call == Token(EXECVE) && name.name.ends_with(program);
+        ensure!(recording.names.iter().any(|name| ran(&name)), "{id}: no {program} in {:?}", recording.names);
+    }
     for id in ["noisy", "quiet"] {
         ensure!(conserved(&recording, id, None)? == 0, "{id}: {:?}", recording.accounts.get(id));
     }

@@ -219,7 +219,12 @@ fn play(
     // Whoever has a profile is judged; what is made of the scores comes later.
     let judge = |p: &Arc<Profile>| {
         let m = &p.metadata;
-        let judge = Judge { version: m.version.as_str().into(), threshold: m.calibration.threshold, source: Source::Quantiles };
+        let judge = Judge {
+            version: m.version.as_str().into(),
+            threshold: m.calibration.threshold,
+            source: Source::Quantiles,
+            seen: None,
+        };
         (m.workload.clone(), judge)
     };
     let judges: HashMap<_, _> = profiles.iter().map(judge).collect();

@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod fused;
 pub mod memo;
 pub mod model;
+pub mod names;
 pub mod novelty;
 pub mod score;
 pub mod surprisal;

@@ -95,7 +95,7 @@ fn calls(id: &str, tid: usize, first: usize, n: usize) -> v1::Calls {
 fn containers_and_threads_take_no_more_than_is_said() {
     let mut registry = Registry::new(Limits::default(), Metrics::default());
     let threshold = Threshold::try_from(0.5).expect("positive");
-    let judge = Judge { version: "v1".into(), threshold, source: Source::Profile };
+    let judge = Judge { version: "v1".into(), threshold, source: Source::Profile, seen: None };
     registry.set_judges(HashMap::from([(WORKLOAD.to_owned(), judge)]));
     let mut s = Scene { registry, now: Now { mono: Duration::from_mins(1), wall: Timestamp::UNIX_EPOCH } };
     for node in 0..NODES {

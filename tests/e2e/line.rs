@@ -156,6 +156,11 @@ fn an_attack_turns_the_verdict_and_load_does_not() -> Result<()> {
     })?;
     eprintln!("evidence: {evidence}");
     ensure!(evidence["tid"].as_u64() > Some(0) && evidence["process"].as_str().is_some_and(|p| !p.is_empty()), "{evidence:#}");
+    // And which program it was: one that the server never ran.
+    let program = evidence["surprises"][0]["name"].as_str().unwrap_or_default();
+    let ran = |new: &Value| new["did"] == "ran" && new["container_seconds"].as_f64() > Some(0.0);
+    let is_new = evidence["new_names"].as_array().is_some_and(|new| new.iter().any(ran));
+    ensure!(program.starts_with('/') && is_new, "{evidence:#}");
     wait_for("the end of the attack", SOON, || attack.is_over().then_some(()));
     ensure!(agent.terminate(SOON)?.success(), "{}", agent.log());
     Ok(())

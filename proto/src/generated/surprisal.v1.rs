@@ -891,6 +891,28 @@ pub struct Evidence {
     /// first one ran already.
     #[prost(bool, tag = "10")]
     pub by_exec: bool,
+    /// What the window's calls were about for the first time, programs first; at most 5. They do not count in the score.
+    #[prost(message, repeated, tag = "11")]
+    pub new_names: ::prost::alloc::vec::Vec<NewName>,
+}
+/// Something that the workload's calls were never about in training.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NewName {
+    /// What was done to it: "ran", "changed", "talked to", "listened at", "read".
+    #[prost(string, tag = "1")]
+    pub did: ::prost::alloc::string::String,
+    /// The name: a path, an address.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The call, as in Surprise.call.
+    #[prost(string, tag = "3")]
+    pub call: ::prost::alloc::string::String,
+    /// Number of the call in its thread.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// How long training listened, container-seconds.
+    #[prost(double, tag = "5")]
+    pub container_seconds: f64,
 }
 /// One surprising call. If the window has it several times: the place where it was most surprising, the first among equals.
 #[derive(Clone, PartialEq, ::prost::Message)]

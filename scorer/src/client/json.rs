@@ -75,6 +75,21 @@ pub struct Score {
     pub network: Option<Network>,
 }
 
+/// Something that the workload's calls were never about in training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NewName {
+    /// "ran", "changed", "talked to", "listened at", "read".
+    pub did: String,
+    /// A path, an address.
+    pub name: String,
+    /// The call, in words.
+    pub call: String,
+    /// Its number in its thread.
+    pub sequence: u64,
+    /// How long training listened.
+    pub container_seconds: f64,
+}
+
 /// One window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidence {
@@ -98,6 +113,8 @@ pub struct Evidence {
     pub calls: u32,
     /// Number of the first call in its thread.
     pub first_sequence: u64,
+    /// What its calls were about for the first time, programs first; does not count in the score.
+    pub new_names: Vec<NewName>,
     /// Most surprising first, of about equal ones what changes what a process is or can do; no call twice.
     pub surprises: Vec<Surprise>,
 }
@@ -243,6 +260,13 @@ pub fn role(role: v1::container::Role) -> &'static str {
     }
 }
 
+impl From<&v1::NewName> for NewName {
+    fn from(new: &v1::NewName) -> Self {
+        let v1::NewName { did, name, call, sequence, container_seconds } = new.clone();
+        Self { did, name, call, sequence, container_seconds }
+    }
+}
+
 impl From<&v1::Score> for Score {
     fn from(s: &v1::Score) -> Self {
         let c = s.container.clone().unwrap_or_default();
@@ -295,6 +319,7 @@ impl Evidence {
             below_threshold: threshold.is_some_and(|t| e.score < t),
             novelty: e.novelty,
             calls: e.calls,
+            new_names: e.new_names.iter().map(NewName::from).collect(),
             first_sequence: e.first_sequence,
             surprises: e.surprises.iter().map(Surprise::from).collect(),
         }

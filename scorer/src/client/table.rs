@@ -157,6 +157,15 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
         e.first_sequence,
         time(e.at.as_ref()).unwrap_or_else(|| "-".to_owned())
     );
+    for new in &e.new_names {
+        let _ = writeln!(
+            text,
+            "        new    {} {} (never in {})",
+            clean(&new.did),
+            clean(&new.name),
+            heard_for(new.container_seconds)
+        );
+    }
     for s in &e.surprises {
         let times = if s.times > 1 { format!(" ×{}", s.times) } else { String::new() };
         let effect = if s.effect.is_empty() { String::new() } else { format!(": {}", clean(&s.effect)) };
@@ -174,6 +183,15 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
         }
     }
     text
+}
+
+/// How long training listened.
+fn heard_for(container_seconds: f64) -> String {
+    match container_seconds / 3600.0 {
+        hours if hours < 1.0 => format!("{:.0} container-minutes", container_seconds / 60.0),
+        hours if hours < 48.0 => format!("{hours:.1} container-hours"),
+        hours => format!("{:.1} container-days", hours / 24.0),
+    }
 }
 
 /// Above the rows of `watch`.

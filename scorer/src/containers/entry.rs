@@ -29,6 +29,8 @@ pub(super) struct Shown {
     pub(super) evidence: Evidence,
     /// What each of its surprising calls was about, as far as it was known when the window was judged.
     pub(super) names: Vec<Option<Arc<str>>>,
+    /// What its calls were about that training never saw.
+    pub(super) new_names: Vec<v1::NewName>,
 }
 
 /// A container.

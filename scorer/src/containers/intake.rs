@@ -95,7 +95,7 @@ impl Registry {
 
     fn name(&mut self, node: &Arc<str>, name: wire::Name, now: Now) {
         if let Some(entry) = self.entry(node, &name.container, now) {
-            let forgotten = entry.names.add(ThreadId { tgid: name.tgid, tid: name.tid }, name.sequence, name.text);
+            let forgotten = entry.names.add(name.into());
             self.metrics.names.inc();
             self.metrics.names_forgotten.inc_by(forgotten);
         }

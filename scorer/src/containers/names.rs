@@ -1,76 +1,159 @@
 //! What a container's last named calls were about. *Pure.*
 //!
-//! In: names as its agent tells them, each of one call. Out: the name of a call, while it is among the last ones. Never: more than
+//! In: names as its agent tells them, each of one call. Out: the name of a call, while it is among the last ones; what of a window
+//! training did not see. Never: more than
 //! [`NAMES_MAX`] names or [`BYTES_MAX`] bytes of them.
 
 use crate::containers::thread::ThreadId;
+use crate::detect::names::{Kind, Seen};
+use crate::ingest::wire;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
+use surprisal_proto::{names, token::Token, v1};
 
 /// Names kept of a container, at most. A name comes with its call, and a window is judged within seconds of its last call.
 const NAMES_MAX: usize = 64;
+/// New names shown of a window, at most.
+const NEW_MAX: usize = 5;
 /// Bytes of their texts, at most.
 const BYTES_MAX: usize = 4 << 10;
+
+/// What one call was about.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    thread: ThreadId,
+    pub(super) sequence: u64,
+    pub(super) token: Token,
+    /// The name itself.
+    pub(super) text: Arc<str>,
+    pub(super) relative: bool,
+    /// As people see it.
+    pub(super) shown: Arc<str>,
+}
+
+impl From<wire::Name> for Told {
+    fn from(name: wire::Name) -> Self {
+        let wire::Name { container: _, tgid, tid, sequence, token, text, relative, shown } = name;
+        Self { thread: ThreadId { tgid, tid }, sequence, token, text, relative, shown }
+    }
+}
 
 /// The last names, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    last: VecDeque<(ThreadId, u64, Arc<str>)>,
+    last: VecDeque<Told>,
     bytes: usize,
 }
 
 impl Names {
-    /// Call `sequence` of a thread was about this. Returns how many older names had to go.
-    pub(super) fn add(&mut self, thread: ThreadId, sequence: u64, text: Arc<str>) -> u64 {
-        self.bytes += text.len();
-        self.last.push_back((thread, sequence, text));
+    /// Takes one. Returns how many older ones had to go.
+    pub(super) fn add(&mut self, told: Told) -> u64 {
+        self.bytes += told.shown.len();
+        self.last.push_back(told);
         let mut forgotten = 0;
         while self.last.len() > NAMES_MAX || self.bytes > BYTES_MAX {
-            let Some((.., text)) = self.last.pop_front() else { break };
-            self.bytes -= text.len();
+            let Some(told) = self.last.pop_front() else { break };
+            self.bytes -= told.shown.len();
             forgotten += 1;
         }
         forgotten
     }
 
     /// What that call was about, if it is still known. A thread's ids may be used again: the last one counts.
-    pub(super) fn get(&self, thread: ThreadId, sequence: u64) -> Option<Arc<str>> {
-        let is_it = |(of, number, _): &&(ThreadId, u64, Arc<str>)| *of == thread && *number == sequence;
-        self.last.iter().rev().find(is_it).map(|(.., text)| Arc::clone(text))
+    pub(super) fn get(&self, thread: ThreadId, sequence: u64) -> Option<&Told> {
+        self.last.iter().rev().find(|told| told.thread == thread && told.sequence == sequence)
+    }
+
+    /// What a window of a thread is about that training did not see, in the order of [`Kind`], at most [`NEW_MAX`].
+    pub(super) fn new_in(&self, thread: ThreadId, window: Range<u64>, seen: &Seen) -> Vec<v1::NewName> {
+        let of_it = self.last.iter().filter(|told| told.thread == thread && window.contains(&told.sequence));
+        let mut new: Vec<_> = of_it
+            .map(|told| (Kind::of(told.token), told))
+            .filter(|(kind, told)| seen.known.is_new(*kind, &told.text, told.relative))
+            .collect();
+        new.sort_by_key(|(kind, told)| (*kind, told.sequence));
+        new.truncate(NEW_MAX);
+        let say = |(kind, told): (Kind, &Told)| v1::NewName {
+            did: kind.did().to_owned(),
+            name: told.shown.to_string(),
+            call: names::words(told.token),
+            sequence: told.sequence,
+            container_seconds: seen.container_seconds,
+        };
+        new.into_iter().map(say).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::names::Known;
 
     const A: ThreadId = ThreadId { tgid: 1, tid: 1 };
     const B: ThreadId = ThreadId { tgid: 1, tid: 2 };
+
+    fn told(thread: ThreadId, sequence: u64, call: &str, text: &str) -> Told {
+        let token = names::parse(call).expect("a call");
+        Told { thread, sequence, token, text: text.into(), relative: false, shown: text.into() }
+    }
+
+    fn shown(names: &Names, thread: ThreadId, sequence: u64) -> Option<&str> {
+        names.get(thread, sequence).map(|told| &*told.shown)
+    }
 
     #[test]
     fn a_name_is_of_one_call() {
         let mut names = Names::default();
         for (thread, sequence, text) in [(A, 1, "/a"), (B, 1, "/b"), (A, 2, "/c"), (A, 1, "/again")] {
-            assert_eq!(names.add(thread, sequence, text.into()), 0);
+            assert_eq!(names.add(told(thread, sequence, "open:1", text)), 0);
         }
         for (thread, sequence, expect) in [(A, 1, Some("/again")), (A, 2, Some("/c")), (B, 1, Some("/b")), (B, 2, None)] {
-            assert_eq!(names.get(thread, sequence).as_deref(), expect);
+            assert_eq!(shown(&names, thread, sequence), expect);
         }
     }
 
     #[test]
     fn the_oldest_go_by_number_and_by_bytes() {
         let mut names = Names::default();
-        let forgotten: u64 = (0..200).map(|n| names.add(A, n, "/x".into())).sum();
+        let forgotten: u64 = (0..200).map(|n| names.add(told(A, n, "open:1", "/x"))).sum();
         assert_eq!((forgotten, names.last.len(), names.bytes), (136, NAMES_MAX, 2 * NAMES_MAX));
-        assert_eq!((names.get(A, 135), names.get(A, 136).as_deref()), (None, Some("/x")));
+        assert_eq!((shown(&names, A, 135), shown(&names, A, 136)), (None, Some("/x")));
         for n in 0..20 {
-            names.add(B, n, "y".repeat(1000).into());
+            names.add(told(B, n, "open:1", &"y".repeat(1000)));
             assert!(names.bytes <= BYTES_MAX);
         }
-        assert_eq!((names.last.len(), names.get(B, 15), names.get(B, 16).is_some()), (4, None, true));
+        assert_eq!((names.last.len(), shown(&names, B, 15), shown(&names, B, 16).is_some()), (4, None, true));
         // One that is too long alone is not kept.
-        assert_eq!(names.add(A, 1, "z".repeat(BYTES_MAX + 1).into()), 5);
+        assert_eq!(names.add(told(A, 1, "open:1", &"z".repeat(BYTES_MAX + 1))), 5);
         assert_eq!((names.last.len(), names.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_new_programs_first() {
+        let mut known = Known::default();
+        known.add(names::parse("openat:1").expect("a call"), "/etc/passwd", false);
+        let seen = Seen { known, container_seconds: 60.0 };
+        let mut names = Names::default();
+        for (sequence, call, text) in [
+            (10, "openat:1", "/etc/passwd"),
+            (11, "openat:1", "/etc/shadow"),
+            (12, "connect", "1.2.3.4:4444"),
+            (13, "execve", "/bin/bash"),
+            (99, "execve", "/bin/later"),
+        ] {
+            names.add(told(A, sequence, call, text));
+        }
+        names.add(told(B, 12, "execve", "/bin/other"));
+        let new = |window| {
+            let new = names.new_in(A, window, &seen);
+            new.into_iter().map(|new| format!("{} {}", new.did, new.name)).collect::<Vec<_>>()
+        };
+        assert_eq!(new(10..20), ["ran /bin/bash", "talked to 1.2.3.4:4444", "read /etc/shadow"]);
+        assert_eq!(new(10..11), Vec::<String>::new());
+        for n in 0..20 {
+            names.add(told(B, 100 + n, "execve", &format!("/bin/{}", char::from(b'a' + n as u8))));
+        }
+        assert_eq!(names.new_in(B, 0..1000, &seen).len(), NEW_MAX);
     }
 }

@@ -178,8 +178,12 @@ impl Registry {
             entry.peak = Some((finding.score, now.wall));
         }
         let evidence = &finding.evidence;
-        let of_call = |index: usize| entry.names.get(job.thread, evidence.window.first_sequence.saturating_add(index as u64));
+        let first = evidence.window.first_sequence;
+        let of_call =
+            |index: usize| entry.names.get(job.thread, first.saturating_add(index as u64)).map(|t| Arc::clone(&t.shown));
         let names: Vec<_> = evidence.surprises.iter().map(|surprise| of_call(surprise.index)).collect();
+        let until = first.saturating_add(evidence.window.calls.len() as u64);
+        let new_names = judge.seen.as_ref().map(|seen| entry.names.new_in(job.thread, first..until, seen)).unwrap_or_default();
         let worth = Worth { score: finding.score, anomalous, kinds: finding.evidence.kinds() };
         let shown = || Shown {
             thread: job.thread,
@@ -188,6 +192,7 @@ impl Registry {
             at: now.wall,
             evidence: finding.evidence,
             names,
+            new_names,
         };
         entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);

@@ -173,7 +173,7 @@ fn a_name_finds_its_call() {
 
 fn judges(version: &str, threshold: f64) -> HashMap<String, Judge> {
     let threshold = Threshold::try_from(threshold).expect("positive");
-    HashMap::from([(WORKLOAD.to_owned(), Judge { version: version.into(), threshold, source: Source::Quantiles })])
+    HashMap::from([(WORKLOAD.to_owned(), Judge { version: version.into(), threshold, source: Source::Quantiles, seen: None })])
 }
 
 fn birth(id: &str, workload: &str) -> v1::Birth {

@@ -163,14 +163,17 @@ fn evidence(entry: &Entry, shown: &Shown) -> v1::Evidence {
     let mut evidence = shown.evidence.to_proto();
     for (n, surprise) in evidence.surprises.iter_mut().enumerate() {
         let known = shown.names.get(n).cloned().flatten();
-        surprise.name =
-            known.or_else(|| entry.names.get(shown.thread, surprise.sequence)).map(|s| s.to_string()).unwrap_or_default();
+        surprise.name = known
+            .or_else(|| entry.names.get(shown.thread, surprise.sequence).map(|told| Arc::clone(&told.shown)))
+            .map(|s| s.to_string())
+            .unwrap_or_default();
     }
     v1::Evidence {
         tgid: shown.thread.tgid,
         tid: shown.thread.tid,
         process: shown.process.to_string(),
         by_exec: shown.by_exec,
+        new_names: shown.new_names.clone(),
         ..evidence
     }
 }

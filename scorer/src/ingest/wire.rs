@@ -130,14 +130,20 @@ pub struct Name {
     pub tid: u32,
     /// Number of the call in its thread.
     pub sequence: u64,
-    /// In one text, with what there is to say of it: "/bin/busybox as sh", "conf/x (relative)", "/a/long/on…".
+    /// The call.
+    pub token: Token,
+    /// The name itself.
     pub text: Arc<str>,
+    /// A path that does not begin at the root.
+    pub relative: bool,
+    /// With what there is to say of it: "/bin/busybox as sh", "conf/x (relative)", "/a/long/on…".
+    pub shown: Arc<str>,
 }
 
 impl TryFrom<v1::Name> for Name {
     type Error = Malformed;
     fn try_from(name: v1::Name) -> Result<Self, Malformed> {
-        let v1::Name { container_id, tgid, tid, sequence, token: _, mut text, argv0, relative, truncated, late } = name;
+        let v1::Name { container_id, tgid, tid, sequence, token, text, argv0, relative, truncated, late } = name;
         let container = ContainerId::try_from(container_id.as_str())?;
         if text.is_empty() {
             return Err(Malformed::Empty);
@@ -145,18 +151,23 @@ impl TryFrom<v1::Name> for Name {
         if text.len() > TEXT_MAX || argv0.len() > ARGV0_MAX || text.chars().chain(argv0.chars()).any(char::is_control) {
             return Err(Malformed::Name);
         }
+        let token = u16::try_from(token).map(Token).map_err(|_too_large| Malformed::Name)?;
+        let mut shown = text.clone();
         if truncated {
-            text.push('…');
+            shown.push('…');
         }
         if !argv0.is_empty() {
-            text.extend([" as ", &argv0]);
+            shown.extend([" as ", &argv0]);
         }
         for (is, said) in [(relative, " (relative)"), (late, " (read late)")] {
             if is {
-                text.push_str(said);
+                shown.push_str(said);
             }
         }
-        Ok(Self { container, tgid, tid, sequence, text: text.into() })
+        let text: Arc<str> = text.into();
+        // Mostly there is nothing to say of it.
+        let shown = if shown.len() == text.len() { Arc::clone(&text) } else { shown.into() };
+        Ok(Self { container, tgid, tid, sequence, token, text, relative, shown })
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: what people set, what was calibrated. Out: [`Threshold`]s, and the [`Judge`] of a workload. Never: a threshold that is
 //! not a finite number above 0; how one is calibrated is `calibration`'s.
 
+use crate::detect::names::Seen;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ pub struct Judge {
     pub threshold: Threshold,
     /// Where that comes from.
     pub source: Source,
+    /// What its calls were about in training; `None`: its profile does not say.
+    pub seen: Option<Arc<Seen>>,
 }
 
 #[cfg(test)]

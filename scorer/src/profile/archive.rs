@@ -3,6 +3,7 @@
 //! In: a directory, or the two files' bytes; from training, what was learned. Out: a [`Profile`] that is whole, of this version and
 //! consistent in itself, or the reason why there is none. Never: a profile that was not checked.
 
+use crate::detect::names::Seen;
 use crate::detect::novelty::Novelty;
 use crate::detect::vocab::{Vocabulary, hex};
 use crate::profile::error::ProfileError;
@@ -12,6 +13,7 @@ use crate::profile::name::{check_workload, directory_name};
 use crate::profile::weights;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use surprisal_proto::{names, token};
 
 /// The metadata's file.
@@ -114,6 +116,12 @@ impl Profile {
         weights.place()?;
         metadata.place()?;
         Ok(dir)
+    }
+
+    /// What its calls were about in training; `None`: it does not say.
+    pub fn seen(&self) -> Option<Arc<Seen>> {
+        let Metadata { names, training, .. } = &self.metadata;
+        (!names.is_empty()).then(|| Arc::new(Seen { known: names.clone(), container_seconds: training.container_seconds }))
     }
 
     /// `profile.json`.

@@ -3,6 +3,7 @@
 //! In: what training gave. Out: [`Metadata`], which serde reads and writes. Never: a check; those are `archive`'s.
 
 use crate::detect::model::Sizes;
+use crate::detect::names::Known;
 use crate::detect::novelty::Kept;
 use crate::judge::calibration::Calibration;
 use jiff::Timestamp;
@@ -39,6 +40,9 @@ pub struct Metadata {
     pub vocabulary: Vec<String>,
     /// The sets of calls that were used together, and what a new one counts for.
     pub novelty: Kept,
+    /// What its calls were about; absent in profiles of before there were names.
+    #[serde(default, skip_serializing_if = "Known::is_empty")]
+    pub names: Known,
     /// What it was trained on, and how.
     pub training: Training,
     /// The threshold, and what it stands on.

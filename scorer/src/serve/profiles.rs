@@ -74,7 +74,7 @@ impl<S: Store + Send + 'static> Service<S> {
             .filter_map(|p| {
                 let (threshold, source) = store.threshold(&p.metadata.workload)?;
                 let version = p.metadata.version.as_str().into();
-                Some((p.metadata.workload.clone(), Judge { version, threshold, source }))
+                Some((p.metadata.workload.clone(), Judge { version, threshold, source, seen: p.seen() }))
             })
             .collect();
         self.shared.registry().set_judges(judges);

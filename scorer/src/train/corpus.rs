@@ -109,13 +109,20 @@ impl Corpus {
                     self.workloads.remove(&guessed);
                 }
             }
+            Line::Name(name) => {
+                if let Some(known) = self.containers.get(&name.container).filter(|known| !known.sandbox)
+                    && let Some(workload) = self.workloads.get_mut(&known.workload)
+                {
+                    workload.names.add(name.call, &name.name, name.relative);
+                }
+            }
             Line::Calls(calls) => self.calls(&calls),
             Line::Death(death) => {
                 if let Some(known) = self.containers.get_mut(&death.container) {
                     flush(known, &mut self.workloads);
                 }
             }
-            Line::Header(_) | Line::Name(_) | Line::Account(_) | Line::End(_) => {}
+            Line::Header(_) | Line::Account(_) | Line::End(_) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! In: what its threads were cut into. Out: its windows, at most [`MOST_KEPT`], and counts of the rest. Never: a window that a gap
 //! cut.
 
+use crate::detect::names::Known;
 use crate::detect::window::{Cut, Window};
 
 /// Windows kept of one workload; of more, every second, fourth, … is kept.
@@ -28,6 +29,8 @@ pub struct Workload {
     pub windows: u64,
     /// Windows that a gap cut.
     pub gapped: u64,
+    /// What its calls were about.
+    pub names: Known,
     /// Seconds recorded, summed over containers.
     pub container_seconds: f64,
     /// Containers.
@@ -76,6 +79,7 @@ impl Workload {
         self.gapped += other.gapped;
         self.container_seconds += other.container_seconds;
         self.containers += other.containers;
+        self.names.merge(other.names);
         if self.image.is_empty() {
             self.image = other.image;
         }

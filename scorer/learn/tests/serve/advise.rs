@@ -126,7 +126,7 @@ fn advice_agrees_with_a_recount() {
     let profile = Arc::new(Profile::read(&profile_dir(dir.path())).expect("a profile"));
     let judges = |nats: f64| {
         let threshold = Threshold::try_from(nats).expect("positive");
-        let judge = Judge { version: profile.metadata.version.as_str().into(), threshold, source: Source::Quantiles };
+        let judge = Judge { version: profile.metadata.version.as_str().into(), threshold, source: Source::Quantiles, seen: None };
         HashMap::from([(WORKLOAD.to_owned(), judge)])
     };
     let windows = judged(&recording, &profile, &judges(1.0));

@@ -70,7 +70,7 @@ fn names_are_one_text_and_checked() {
         (name("/a", &"a".repeat(ARGV0_MAX + 1), false, false), Err(Malformed::Name)),
         (v1::Name { container_id: String::new(), ..name("/a", "", false, false) }, Err(Malformed::Id)),
     ] {
-        let read = Name::try_from(name).map(|name| name.text.to_string());
+        let read = Name::try_from(name).map(|name| name.shown.to_string());
         assert_eq!(read, expect.map(str::to_owned));
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of `archive`.
 
 use super::*;
+use crate::detect::names::Known;
 use crate::detect::novelty::Kept;
 use crate::detect::novelty::KnownSets;
 use crate::detect::score::Score;
@@ -29,6 +30,7 @@ pub(crate) fn profile(workload: &str) -> Profile {
         sizes: weights::tests::SIZES,
         vocabulary: Vec::new(),
         novelty: Kept { nats_per_distance: 0.0, sets: vec![] },
+        names: Known::default(),
         training: Training {
             calls: 1000,
             windows: 20,

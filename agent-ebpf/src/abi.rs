@@ -12,6 +12,8 @@ use crate::token::named::NAME_MAX;
 pub const CHUNK_TOKENS: usize = 256;
 /// Bytes of a chunk before its tokens.
 pub const CHUNK_HEADER: usize = size_of::<Chunk>() - 2 * CHUNK_TOKENS;
+/// Bytes of a name's record before its text.
+pub const NAME_HEADER: usize = size_of::<Name>() - NAME_MAX;
 /// Kernel's length of a task's name, with its closing zero.
 pub const COMM_LEN: usize = 16;
 /// Bytes kept of a cgroup's own directory name: `cri-containerd-<64 hex>.scope` needs 85.
@@ -178,7 +180,7 @@ pub struct Chunk {
     pub tokens: [u16; CHUNK_TOKENS],
 }
 
-/// What a call was about.
+/// What a call was about. As a record, as long as its text: [`NAME_HEADER`] and `len`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
@@ -388,6 +390,7 @@ const _: () = assert!(size_of::<Chunk>() == 80 + 2 * CHUNK_TOKENS);
 const _: () = assert!(CHUNK_HEADER == 80);
 const _: () = assert!(size_of::<Lifecycle>() == 48 + COMM_LEN + CGROUP_NAME_LEN + size_of::<ContainerState>());
 const _: () = assert!(size_of::<ContainerState>() == 72);
+const _: () = assert!(core::mem::offset_of!(Name, text) == NAME_HEADER);
 const _: () = assert!(size_of::<Name>() == 56 + ARGV0_MAX + NAME_MAX);
 const _: () = assert!(size_of::<NameTable>() == 8 + 8 * NAMES_SETS * NAMES_WAYS);
 const _: () = assert!(size_of::<NetState>() == 32 + 8 * REMOTE_WORDS);

@@ -9,7 +9,7 @@ use crate::{
     names, threads,
 };
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_get_current_cgroup_id, bpf_ktime_get_ns},
     maps::ring_buf::RingBufEntry,
 };
@@ -86,15 +86,9 @@ unsafe fn submit(chunk: *mut Chunk, len: u32, flags: u16) {
 #[inline(always)]
 unsafe fn output(chunk: *mut Chunk, size: u64) -> i64 {
     // SAFETY: the verifier bounds `size` by the map's value.
-    unsafe { aya_ebpf::helpers::generated::bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), chunk.cast(), size, wake()) }
-}
-
-/// Wakes the reader when a good part of the ring is unread; until then it comes by on its own.
-#[inline(always)]
-pub(crate) fn wake() -> u64 {
-    let flag =
-        if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= kernel::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    u64::from(flag)
+    unsafe {
+        aya_ebpf::helpers::generated::bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), chunk.cast(), size, maps::wake())
+    }
 }
 
 /// Begins to follow a thread, with [`CHUNK_EXEC`] in `flags` or not; `None`: no memory, counted.

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** every map is bounded; what a full map refuses is counted by whoever tried.
 
+use crate::kernel;
 use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -56,6 +58,20 @@ pub(crate) static SOCKETS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1
 /// (network namespace << 16 | port) → container key.
 #[map]
 pub(crate) static LISTENERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
+
+/// Whether half of the ring is unread.
+#[inline(always)]
+pub(crate) fn is_half_full() -> bool {
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= 2 * kernel::wake_bytes()
+}
+
+/// Wakes the reader when a good part of the ring is unread; until then it comes by on its own.
+#[inline(always)]
+pub(crate) fn wake() -> u64 {
+    let flag =
+        if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= kernel::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    u64::from(flag)
+}
 
 /// Counters of no container.
 #[map]

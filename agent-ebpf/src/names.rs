@@ -13,7 +13,6 @@
 //! budget bounds how many it can tell; what is held back is counted.
 
 use crate::{
-    containers,
     kernel::{self, Task},
     maps::{self, CONTAINERS, EVENTS, NAMES, SCRATCH},
 };
@@ -21,10 +20,11 @@ use aya_ebpf::helpers::{
     bpf_ktime_get_ns,
     generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str, bpf_ringbuf_output},
 };
+use core::ptr::read_volatile;
 use surprisal_agent_ebpf::{
     abi::{
-        ARGV0_MAX, Chunk, KIND_NAME, NAME_ADDRESS, NAME_CUT, NAME_EXEC, NAME_LATE, NAMES_AGAIN_S, NAMES_BURST, NAMES_PER_S,
-        NAMES_SETS, NAMES_WAYS, Name, NameTable,
+        ARGV0_MAX, Chunk, KIND_NAME, NAME_ADDRESS, NAME_CUT, NAME_EXEC, NAME_HEADER, NAME_LATE, NAMES_AGAIN_S, NAMES_BURST,
+        NAMES_PER_S, NAMES_SETS, NAMES_WAYS, Name, NameTable,
     },
     token::named::{self, ADDRESS, NAME_MAX, NAMED},
 };
@@ -181,10 +181,12 @@ unsafe fn tell(chunk: *mut Chunk, name: *mut Name, token: u16, len: u64, flags: 
         if flags & NAME_EXEC == 0 {
             (*name).argv0_len = 0;
         }
-        if bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), name.cast(), size_of::<Name>() as u64, containers::wake())
-            != 0
+        // Read again, so that the verifier need not know it from within the hash's loop: it would look at each length by itself.
+        let len = u64::from(read_volatile(&raw const (*name).len)) & (2 * NAME_MAX as u64 - 1);
+        let size = NAME_HEADER as u64 + if len > NAME_MAX as u64 { NAME_MAX as u64 } else { len };
+        if maps::is_half_full() || bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), name.cast(), size, maps::wake()) != 0
         {
-            // It will be told the next time.
+            // It will be told the next time. Calls come first: no name takes the second half of the ring from them.
             (*table).places[place] = 0;
             untold(chunk);
         }

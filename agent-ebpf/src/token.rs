@@ -13,6 +13,7 @@ mod words;
 #[path = "token/x86_64.rs"]
 mod call;
 
+pub use call::NR_MAX;
 pub use words::{Words, describe};
 
 /// Version of this layout; travels in `Hello.token_layout` and in recordings.
@@ -23,8 +24,6 @@ pub const ABI: &str = "x86_64";
 pub const NR_FOREIGN: u16 = 1022;
 /// Number that stands for a call number beyond the table.
 pub const NR_UNKNOWN: u16 = 1023;
-/// Call numbers below this are themselves.
-pub const NR_MAX: u64 = 512;
 /// Number of `execve`.
 pub const NR_EXECVE: u16 = call::EXECVE as u16;
 

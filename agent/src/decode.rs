@@ -6,7 +6,7 @@
 
 use crate::names::Raw;
 use surprisal_agent_ebpf::abi::{
-    self, CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle, Name,
+    self, CHUNK_EXEC, CHUNK_HEADER, CHUNK_LAST, CHUNK_PEEK, CHUNK_TOKENS, Chunk, ContainerState, Lifecycle, NAME_HEADER, Name,
 };
 
 /// What a record says.
@@ -127,18 +127,23 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Error> {
             Ok(if kind == abi::KIND_BIRTH { Event::Birth(life) } else { Event::End(life, record.state) })
         }
         abi::KIND_NAME => {
-            if bytes.len() < size_of::<Name>() {
+            // As long as its text: what is missing of the whole is not there to be read.
+            let mut whole = [0; size_of::<Name>()];
+            let known = bytes.len().min(whole.len());
+            if known < NAME_HEADER {
                 return Err(short);
             }
-            // SAFETY: long enough, integers only, any bytes are a value; unaligned reads are allowed for.
-            let record = unsafe { bytes.as_ptr().cast::<Name>().read_unaligned() };
-            Ok(Event::Name(named(&record)))
+            whole[..known].copy_from_slice(&bytes[..known]);
+            // SAFETY: a whole one, integers only, any bytes are a value; unaligned reads are allowed for.
+            let record = unsafe { whole.as_ptr().cast::<Name>().read_unaligned() };
+            Ok(Event::Name(named(&record, known - NAME_HEADER)))
         }
         other => Err(Error::Kind(other)),
     }
 }
 
-fn named(record: &Name) -> Named {
+/// `room`: bytes of its text that are there.
+fn named(record: &Name, room: usize) -> Named {
     let has = |flag: u16| record.flags & flag != 0;
     // What says that it is longer than there is room for is as long as there is.
     let part = |bytes: &[u8], len: u16| bytes[..usize::from(len).min(bytes.len())].to_vec();
@@ -150,7 +155,7 @@ fn named(record: &Name) -> Named {
         at_ns: record.at_ns,
         raw: Raw {
             token: record.token,
-            text: part(&record.text, record.len),
+            text: part(&record.text[..room], record.len),
             argv0: part(&record.argv0, if has(abi::NAME_EXEC) { record.argv0_len } else { 0 }),
             address: has(abi::NAME_ADDRESS),
             truncated: has(abi::NAME_CUT),
@@ -269,6 +274,8 @@ mod tests {
             panic!("a name")
         };
         assert_eq!((named.raw.text.len(), named.raw.argv0.len()), (256, abi::ARGV0_MAX));
+        let Ok(Event::Name(named)) = decode(&bytes(&name)[..NAME_HEADER + 4]) else { panic!("a name") };
+        assert_eq!(&named.raw.text[..], b"/bin");
         assert_eq!(decode(&bytes(&name)[..100]), Err(Error::Short { kind: abi::KIND_NAME, len: 100 }));
     }
 

@@ -3,7 +3,7 @@
 //! In: a call number. Out: which argument says what it is about, and how. Never: reads it. Pure, and the same code in the kernel and on
 //! the host.
 
-use super::{NR_MAX, call};
+use super::call::{self, NR_MAX};
 
 /// How each call is named, by number; 0: it is not.
 ///

@@ -3,6 +3,9 @@
 //! In: nothing. Out: numbers, as `arch/x86/entry/syscalls/syscall_64.tbl` gives them. Another architecture is another file like this one,
 //! [`ABI`](super::ABI), and where `probes/syscalls.rs` finds the arguments.
 
+/// Call numbers below this are themselves.
+pub const NR_MAX: u64 = 512;
+
 pub(super) const OPEN: usize = 2;
 pub(super) const MMAP: usize = 9;
 pub(super) const MPROTECT: usize = 10;

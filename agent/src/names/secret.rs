@@ -40,9 +40,9 @@ fn runs(text: &str) -> String {
         let end = rest.find(|c| !in_a_run(c)).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
         if is_secret(run) {
-            hidden.push(HIDDEN)
+            hidden.push(HIDDEN);
         } else {
-            hidden.push_str(run)
+            hidden.push_str(run);
         }
         let next = after.find(in_a_run).unwrap_or(after.len());
         let (between, after) = after.split_at(next);

@@ -122,7 +122,7 @@ impl Meter {
                 }
             }
             Record::Birth(_) | Record::Name { .. } | Record::Network { .. } | Record::Account { .. } => {
-                self.other.now += OTHER_BYTES
+                self.other.now += OTHER_BYTES;
             }
             Record::Death { container, .. } => {
                 self.other.now += OTHER_BYTES;

@@ -1,3 +1,4 @@
+use super::line::{Name, OLDEST};
 use super::{
     line::{Calls, Header, Line},
     reader::{LINE_MAX, Reader},
@@ -82,4 +83,44 @@ fn names_what_is_wrong() {
     ] {
         assert_eq!(read(&bytes), Err(message.to_owned()));
     }
+}
+
+/// A file as version 1 wrote it: without names, read as it ever was.
+#[test]
+fn version_1_is_read() {
+    let text = r#"{"type":"header","version":1,"abi":"x86_64","token_layout":1,"node":"n","label":"normal","created_at":"2026-07-01T00:00:00Z"}
+{"type":"container","id":"c","node":"n","namespace":"shop","pod":"web-0","name":"nginx","workload":"shop/web/nginx"}
+{"type":"calls","at":"2026-07-01T00:00:01Z","node":"n","container":"c","pod":"web-0","pid":7,"tid":8,"process":"nginx","seq":0,"calls":["execve","openat:15"],"last":true}
+{"type":"account","container":"c","issued":2,"delivered":2,"lost":0}
+{"type":"death","container":"c","at":"2026-07-01T00:00:02Z"}
+{"type":"end","lines":5,"calls":2}
+"#;
+    let reader = Reader::new(text.as_bytes()).expect("a header");
+    assert_eq!(reader.header.version, OLDEST);
+    let lines: Vec<_> = reader.collect::<Result<_, _>>().expect("all lines");
+    let Line::Calls(calls) = &lines[1] else { panic!("calls, not {:?}", lines[1]) };
+    assert_eq!(calls.calls, [Token(59), Token::new(257, 15)]);
+    let Line::Account(account) = &lines[2] else { panic!("an account, not {:?}", lines[2]) };
+    assert_eq!((account.names_untold, account.names_unread), (0, 0));
+}
+
+#[test]
+fn names_are_spelled_and_read_back() {
+    let name = Name {
+        at: Timestamp::UNIX_EPOCH,
+        container: "c".into(),
+        pid: 7,
+        tid: 8,
+        seq: 3,
+        call: Token::new(257, 15),
+        name: "/etc/cron.d/x".into(),
+        argv0: String::new(),
+        relative: false,
+        truncated: false,
+        late: true,
+    };
+    let text = serde_json::to_string(&Line::Name(name.clone())).expect("JSON");
+    let expect = r#"{"type":"name","at":"1970-01-01T00:00:00Z","container":"c","pid":7,"tid":8,"seq":3,"call":"openat:15","name":"/etc/cron.d/x","late":true}"#;
+    assert_eq!(text, expect);
+    assert_eq!(serde_json::from_str::<Line>(&text).expect("a line"), Line::Name(name));
 }

@@ -45,6 +45,7 @@ mod tests {
             queue_bytes: 0,
             flush_interval: std::time::Duration::ZERO,
             byte_budget: 0,
+            names: true,
         };
         let _uplink = uplink(options, &mut registry).expect("an address");
         let text = encode(&registry).expect("memory");

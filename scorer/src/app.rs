@@ -202,7 +202,11 @@ async fn pipeline(shared: Arc<Shared>, mut batches: mpsc::Receiver<Taken>, infer
         };
         match taken {
             None => {}
-            Some(Taken::Connected(node)) => shared.registry().connected(&node, shared.now()),
+            Some(Taken::Connected(node, names_left_out)) => {
+                let mut registry = shared.registry();
+                registry.connected(&node, shared.now());
+                registry.leaves_names_out(&node, names_left_out);
+            }
             Some(Taken::Disconnected(node)) => shared.registry().disconnected(&node, shared.now()),
             Some(Taken::Batch(node, mut batch, ticket)) => {
                 batch.waited = ticket.waited();

@@ -122,6 +122,7 @@ impl Line {
             agent_version: "fleet".to_owned(),
             token_layout: token::LAYOUT,
             abi: token::ABI.to_owned(),
+            names_left_out: false,
         };
         requests.send(v1::StreamRequest { message: Some(Message::Hello(hello)) }).await?;
         let mut answers = IngestClient::new(channel).stream(ReceiverStream::new(receiver)).await?.into_inner();

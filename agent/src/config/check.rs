@@ -85,6 +85,7 @@ impl File {
             queue_bytes: queue_bytes as usize,
             flush_interval: Duration::from_millis(flush_interval_ms),
             byte_budget,
+            names: self.capture.names,
         });
         if let Some(options) = &uplink {
             uplink::address::check(&options.scorer).map_err(|e| value("uplink.scorer", e.to_string()))?;

@@ -17,4 +17,6 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Bytes a second on the wire above which whole containers are sent in turns; 0: no bound.
     pub byte_budget: u64,
+    /// What calls are about is told.
+    pub names: bool,
 }

@@ -171,6 +171,7 @@ impl Session<'_> {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             token_layout: token::LAYOUT,
             abi: token::ABI.to_owned(),
+            names_left_out: !self.options.names,
         }
     }
 }

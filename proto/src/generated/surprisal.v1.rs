@@ -221,6 +221,9 @@ pub struct Hello {
     /// Numbering of system calls: "x86_64".
     #[prost(string, tag = "5")]
     pub abi: ::prost::alloc::string::String,
+    /// It does not tell what calls are about (`--no-names`).
+    #[prost(bool, tag = "6")]
+    pub names_left_out: bool,
 }
 /// The scorer is ready.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -854,6 +857,9 @@ pub struct Score {
     /// The rest was shed because the model was overloaded. Absent: none was shed.
     #[prost(double, optional, tag = "20")]
     pub judged_ratio: ::core::option::Option<f64>,
+    /// The node's agent does not tell what calls are about (`--no-names`): evidence has no names.
+    #[prost(bool, tag = "21")]
+    pub names_left_out: bool,
 }
 /// One window of one thread, and what in it was surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -59,6 +59,8 @@ pub struct Score {
     pub observed_ratio: Option<f64>,
     /// Share of its windows that the model had time for, 0 to 1; null: all.
     pub judged_ratio: Option<f64>,
+    /// The node's agent leaves names out (`--no-names`): evidence has none.
+    pub names_left_out: bool,
     /// Seconds that the score looks back.
     pub recent_seconds: f64,
     /// RFC 3339.
@@ -295,6 +297,7 @@ impl From<&v1::Score> for Score {
             loss_ratio: s.loss_ratio,
             observed_ratio: s.observed_ratio,
             judged_ratio: s.judged_ratio,
+            names_left_out: s.names_left_out,
             recent_seconds: s.recent_seconds,
             scored_at: time(s.scored_at.as_ref()),
             peak_score: s.peak_score,

@@ -130,6 +130,9 @@ pub fn score(score: &v1::Score) -> String {
     row("profile", clean(&score.profile_version));
     row("windows", format!("{} scored, {} cut by gaps", score.windows, score.windows_gapped));
     row("calls", format!("{}, {:.2}% lost", score.calls, score.loss_ratio * 100.0));
+    if score.names_left_out {
+        row("names", "none: the agent on its node leaves them out (--no-names)".to_owned());
+    }
     for evidence in &score.evidence {
         // Where nothing is above the threshold, that need not be said of each.
         let below = score.verdict() == v1::Verdict::Anomalous && score.threshold.is_some_and(|t| evidence.score < t);

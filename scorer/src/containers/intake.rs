@@ -24,6 +24,13 @@ impl Registry {
         }
     }
 
+    /// Whether the node's agent tells what calls are about.
+    pub fn leaves_names_out(&mut self, node: &Arc<str>, is: bool) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.names_left_out = is;
+        }
+    }
+
     /// An agent's stream of this node has ended.
     pub fn disconnected(&mut self, node: &Arc<str>, now: Now) {
         if let Some(n) = self.nodes.get_mut(node) {

@@ -55,6 +55,8 @@ pub(super) struct Node {
     pub(super) calls: u64,
     /// Calls that it says were not sent.
     pub(super) unsent: u64,
+    /// Its agent does not tell what calls are about.
+    pub(super) names_left_out: bool,
     /// Since when no agent of this node is connected.
     pub(super) gone: Option<Duration>,
 }

@@ -169,6 +169,9 @@ fn a_name_finds_its_call() {
         s.take(name(1000 + n, "/later"));
     }
     assert_eq!(shown(&s), ["/before", "", ""]);
+    assert!(!s.score("a").names_left_out);
+    s.registry.leaves_names_out(&s.node.clone(), true);
+    assert!(s.score("a").names_left_out);
 }
 
 fn judges(version: &str, threshold: f64) -> HashMap<String, Judge> {

@@ -141,6 +141,7 @@ impl Registry {
             ended: entry.ended.is_some(),
             observed_ratio: entry.observed,
             judged_ratio: entry.judged_ratio(),
+            names_left_out: self.nodes.get(&key.node).is_some_and(|node| node.names_left_out),
         }
     }
 }

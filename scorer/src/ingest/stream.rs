@@ -34,8 +34,8 @@ pub const STREAM_BYTES: usize = AHEAD as usize + MESSAGE_MAX + UNPACKER_BYTES + 
 /// What comes out.
 #[derive(Debug)]
 pub enum Taken {
-    /// An agent has connected.
-    Connected(Arc<str>),
+    /// An agent has connected; whether it leaves names out.
+    Connected(Arc<str>, bool),
     /// A node's batch, and its place in the room.
     Batch(Arc<str>, Box<wire::Batch>, Ticket),
     /// An agent's stream has ended.
@@ -139,7 +139,7 @@ impl Service {
         let last_sequence = *last.lock().await;
         tracing::info!(node = %node, agent_version = %hello.agent_version, last_sequence, "agent connected");
         let say = async |message| out.send(Ok(v1::StreamResponse { message: Some(message) })).await.is_ok();
-        self.put(Taken::Connected(Arc::clone(&node))).await?;
+        self.put(Taken::Connected(Arc::clone(&node), hello.names_left_out)).await?;
         let welcome = v1::Welcome { last_sequence, scorer_version: env!("CARGO_PKG_VERSION").to_owned(), takes_packed: true };
         let mut listening = say(Out::Welcome(welcome)).await;
         let mut end = Ok(());

@@ -113,6 +113,7 @@ fn hello(node: &str) -> Hello {
         agent_version: "0".to_owned(),
         token_layout: token::LAYOUT,
         abi: token::ABI.to_owned(),
+        names_left_out: false,
     }
 }
 

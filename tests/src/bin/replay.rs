@@ -60,6 +60,7 @@ async fn send(path: &Path, url: &str) -> Result<()> {
         agent_version: "replay".to_owned(),
         token_layout: token::LAYOUT,
         abi: token::ABI.to_owned(),
+        names_left_out: false,
     };
     requests.send(v1::StreamRequest { message: Some(Message::Hello(hello)) }).await?;
     let mut client = IngestClient::connect(url.to_owned()).await.with_context(|| format!("connecting to {url}"))?;

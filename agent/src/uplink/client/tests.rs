@@ -52,6 +52,7 @@ impl Agent {
             queue_bytes,
             flush_interval: Duration::from_millis(5),
             byte_budget,
+            names: true,
         };
         let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
         let stop = CancellationToken::new();
@@ -276,6 +277,7 @@ async fn without_a_scorer_the_grace_period_ends_it() {
         queue_bytes: 0,
         flush_interval: Duration::from_millis(200),
         byte_budget: 0,
+        names: true,
     };
     let (sender, client) = uplink(options, &mut Registry::default()).expect("an address");
     sender.push(&calls(0, 3));

@@ -23,6 +23,7 @@ pub(crate) fn hello(instance: &str) -> v1::Hello {
         agent_version: "test".into(),
         token_layout: LAYOUT,
         abi: ABI.into(),
+        names_left_out: false,
     }
 }
 

@@ -99,6 +99,7 @@ fn another_dialect_is_refused() {
         agent_version: String::new(),
         token_layout,
         abi: abi.into(),
+        names_left_out: false,
     };
     for (hello, code) in [
         (hello("n", token::LAYOUT, token::ABI), None),

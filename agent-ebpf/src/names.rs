@@ -23,8 +23,8 @@ use aya_ebpf::helpers::{
 use core::ptr::read_volatile;
 use surprisal_agent_ebpf::{
     abi::{
-        ARGV0_MAX, Chunk, KIND_NAME, NAME_ADDRESS, NAME_CUT, NAME_EXEC, NAME_HEADER, NAME_LATE, NAMES_AGAIN_S, NAMES_BURST,
-        NAMES_PER_S, NAMES_SETS, NAMES_WAYS, Name, NameTable,
+        ARGV0_MAX, CHUNK_TOKENS, Chunk, KIND_NAME, NAME_ADDRESS, NAME_CUT, NAME_EXEC, NAME_HEADER, NAME_LATE, NAMES_AGAIN_S,
+        NAMES_BURST, NAMES_PER_S, NAMES_SETS, NAMES_WAYS, Name, NameTable,
     },
     token::named::{self, ADDRESS, NAME_MAX, NAMED},
 };
@@ -95,7 +95,7 @@ pub(crate) unsafe fn late(chunk: *mut Chunk) {
 /// # Safety
 /// `chunk` is the current thread's buffer, `bprm` the kernel's description of the program.
 #[inline(always)]
-pub(crate) unsafe fn at_exec(chunk: *mut Chunk, token: u16, bprm: *const u8) {
+pub(crate) unsafe fn at_exec(chunk: *mut Chunk, bprm: *const u8) {
     let Some(name) = SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: as in `at_call`.
     unsafe {
@@ -111,6 +111,9 @@ pub(crate) unsafe fn at_exec(chunk: *mut Chunk, token: u16, bprm: *const u8) {
         // The kernel has just written it.
         let argv0_read = bpf_probe_read_user_str(argv0, ARGV0_MAX as u32, Task::current().arguments() as *const _);
         (*name).argv0_len = if argv0_read > 0 { argv0_read as u16 - 1 } else { 0 };
+        // execve or execveat: the last call is still there, also when the buffer has just been handed on.
+        let last = ((*chunk).len as usize + CHUNK_TOKENS - 1) & (CHUNK_TOKENS - 1);
+        let token = read_volatile((&raw const (*chunk).tokens).cast::<u16>().add(last));
         tell(chunk, name, token, read as u64 - 1, NAME_EXEC);
     }
 }

@@ -59,6 +59,7 @@ fn every_kind_of_name(flags: &[&str]) -> Result<()> {
         // The container's first program, and one that runs under another name; its other arguments are not told.
         "execve /bin/naming",
         "execve /bin/exact as renamed",
+        "execveat /bin/../bin/exact",
         "openat /etc/passwd",
         "openat /tmp/written",
         "openat relative/path (relative)",

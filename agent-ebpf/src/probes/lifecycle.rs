@@ -61,7 +61,7 @@ pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
             (*chunk.as_ptr()).comm = kernel::comm();
             (*chunk.as_ptr()).tid = task.tid();
             if kernel::names() {
-                names::at_exec(chunk.as_ptr(), NR_EXECVE, ctx.arg(2));
+                names::at_exec(chunk.as_ptr(), ctx.arg(2));
             }
         }
         return 0;
@@ -97,7 +97,7 @@ pub(crate) fn sched_process_exec(ctx: Context) -> i32 {
             // Entered before the thread was followed, and it is the container's first call.
             containers::append(chunk.as_ptr(), NR_EXECVE);
             if kernel::names() {
-                names::at_exec(chunk.as_ptr(), NR_EXECVE, ctx.arg(2));
+                names::at_exec(chunk.as_ptr(), ctx.arg(2));
             }
         }
     }

@@ -93,7 +93,9 @@ impl Scene {
 
     /// The same load once more without pauses, `bursts` in all, while the clients themselves are frozen.
     pub fn hurry(&self, bursts: u64) -> Result<Container> {
-        self.containerd.ctr(&["task", "pause", self.clients.id()])?;
+        // On a busy machine runc gives up now and then ("unable to freeze") while the clients fork.
+        let paused = || self.containerd.ctr(&["task", "pause", self.clients.id()]);
+        (0..5).find_map(|_| paused().ok()).map_or_else(paused, Ok)?;
         let command = load(&vec![0.0; self.pauses.len()], bursts.div_ceil(self.pauses.len() as u64));
         self.containerd.run(&Run::new("hurry", &images::redis()?, &["bash", "-c", &command]).netns(&self.network.path()))
     }

@@ -289,6 +289,10 @@ impl Attribution {
             self.totals.names_dropped += 1;
             return;
         };
+        if entry.has_told(named.raw.token, &name, now_ns) {
+            self.totals.names_dropped += 1;
+            return;
+        }
         self.totals.names_in += 1;
         let Named { tgid, tid, seq, .. } = *named;
         let call = NamedCall { tgid, tid, seq, at, token: named.raw.token, name };

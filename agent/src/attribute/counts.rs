@@ -27,7 +27,7 @@ pub struct Totals {
     pub calls_lost: u64,
     /// Names of what calls were about, passed on or held.
     pub names_in: u64,
-    /// Names of containers that are not followed, and of what has no name in words.
+    /// Names of containers that are not followed, of what has no name in words, and those told a moment ago.
     pub names_dropped: u64,
     /// Containers sent on before they were named, because too much was held.
     pub named_too_late: u64,

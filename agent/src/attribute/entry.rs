@@ -7,10 +7,18 @@ use super::{
     listed::{Listed, Naming},
     waiting::Waiting,
 };
-use crate::{container::ContainerInfo, decode::Life, identity::Sighting, record::Record, sequence::Sequencer};
+use crate::{container::ContainerInfo, decode::Life, identity::Sighting, names::Name, record::Record, sequence::Sequencer};
 use jiff::Timestamp;
-use std::sync::Arc;
-use surprisal_agent_ebpf::abi::ContainerState;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+use surprisal_agent_ebpf::abi::{ContainerState, NAMES_AGAIN_S};
+
+/// Names remembered as told.
+const TOLD: usize = 64;
+/// The bits of a hash that are kept of one.
+const TAG: u64 = 0xffff_ffff_0000_0000;
 
 /// How far its naming is.
 pub(super) enum State {
@@ -42,6 +50,9 @@ pub(super) struct Entry {
     pub(super) let_go: bool,
     /// The kernel's counters when it began to be followed again: what was before is nobody's.
     pub(super) before: ContainerState,
+    /// Names that were told: hash above, second below. The kernel side compares bytes, and behind a socket's path there may be others
+    /// each time.
+    told: Vec<u64>,
 }
 
 impl Entry {
@@ -59,7 +70,24 @@ impl Entry {
             undecided: None,
             let_go: false,
             before: ContainerState::default(),
+            told: Vec::new(),
         }
+    }
+
+    /// Whether a name was told already, less than [`NAMES_AGAIN_S`] ago; from now on it was.
+    pub(super) fn has_told(&mut self, token: u16, name: &Name, now_ns: u64) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (token, &name.text, &name.argv0).hash(&mut hasher);
+        let (hash, now_s) = (hasher.finish(), (now_ns / 1_000_000_000) as u32);
+        self.told.resize(TOLD, 0);
+        let place = &mut self.told[hash as usize % TOLD];
+        let entry = hash & TAG | u64::from(now_s);
+        let before = std::mem::replace(place, entry);
+        let told = before & TAG == entry & TAG && before != 0 && now_s.wrapping_sub(before as u32) < NAMES_AGAIN_S;
+        if told {
+            *place = before;
+        }
+        told
     }
 
     /// Whether somebody entered this container, not another one with the same key.

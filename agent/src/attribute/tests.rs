@@ -339,8 +339,11 @@ fn names_of_calls_wait_with_them_and_go_their_way() {
     a.named(&info("default"), 3, &mut out);
     a.event(name(1, b"/tmp/a\nb"), 4, &mut out);
     a.event(name(2, b""), 4, &mut out);
-    assert_eq!(show(&out), "birth abc, name 0=/etc/passwd, calls 0+[257], name 1=/tmp/a\\nb");
-    assert_eq!((a.held(), a.totals.names_in, a.totals.names_dropped), (Held::default(), 2, 2));
+    // Told a moment ago, and told again after five minutes.
+    a.event(name(3, b"/tmp/a\nb"), 5, &mut out);
+    a.event(name(4, b"/tmp/a\nb"), 301_000_000_000, &mut out);
+    assert_eq!(show(&out), "birth abc, name 0=/etc/passwd, calls 0+[257], name 1=/tmp/a\\nb, name 4=/tmp/a\\nb");
+    assert_eq!((a.held(), a.totals.names_in, a.totals.names_dropped), (Held::default(), 3, 3));
     // What the kernel could not tell is in the account.
     a.counters(KEY, Some(ContainerState { names_untold: 3, names_unread: 1, ..state(1, 0) }), 5, &mut out);
     assert!(matches!(out.last(), Some(Record::Account { names_untold: 3, names_unread: 1, .. })), "{out:?}");

@@ -97,7 +97,11 @@ impl Collector for Shared {
             [("unselected", a.calls_unselected), ("container_table_full", a.calls_refused), ("after_the_end", a.calls_late)];
         show("capture_dropped_calls", "Calls dropped here", &by_reason(&dropped))?;
         show("capture_names", "Names of what calls were about", &ConstCounter::new(a.names_in))?;
-        show("capture_dropped_names", "Names of nobody who is followed, or without words", &ConstCounter::new(a.names_dropped))?;
+        show(
+            "capture_dropped_names",
+            "Names of nobody who is followed, without words, or told a moment ago",
+            &ConstCounter::new(a.names_dropped),
+        )?;
         let inferred = [("birth", a.births_inferred), ("end", a.ends_inferred), ("name", a.named_too_late)];
         show("capture_inferred", "Births and ends that were not seen, names that came too late", &by_reason(&inferred))?;
         let refused = [

@@ -7,7 +7,7 @@
 use crate::containers::thread::ThreadId;
 use crate::detect::names::{Kind, Seen};
 use crate::ingest::wire;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use surprisal_proto::{names, token::Token, v1};
@@ -73,6 +73,9 @@ impl Names {
             .filter(|(kind, told)| seen.known.is_new(*kind, &told.text, told.relative))
             .collect();
         new.sort_by_key(|(kind, told)| (*kind, told.sequence));
+        // The same again is nothing new; a sort by name would lose which came first.
+        let mut said = HashSet::new();
+        new.retain(|(kind, told)| said.insert((*kind, Arc::clone(&told.text))));
         new.truncate(NEW_MAX);
         let say = |(kind, told): (Kind, &Told)| v1::NewName {
             did: kind.did().to_owned(),
@@ -140,6 +143,7 @@ mod tests {
             (11, "openat:1", "/etc/shadow"),
             (12, "connect", "1.2.3.4:4444"),
             (13, "execve", "/bin/bash"),
+            (14, "connect", "1.2.3.4:4444"),
             (99, "execve", "/bin/later"),
         ] {
             names.add(told(A, sequence, call, text));

@@ -5,9 +5,11 @@
 use crate::containers::entry::{Entry, Shown};
 use crate::containers::job::Key;
 use crate::containers::registry::{Node, Registry};
+use crate::detect::names::Kind;
 use crate::detect::score::{EVIDENCE, RECENT, Score};
 use crate::detect::vocab::hex;
 use crate::judge::verdict::{Verdict, shown};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -112,9 +114,11 @@ impl Registry {
         let verdict = entry.verdict(judge);
         let scored = !matches!(verdict, Verdict::Unscored(_));
         let kept = || entry.recent.kept().collect();
-        let top = judge.filter(|_| scored).map_or_else(Vec::new, |judge| {
+        let mut top = judge.filter(|_| scored).map_or_else(Vec::new, |judge| {
             shown::choose(kept(), judge.threshold, EVIDENCE, |s| (s.evidence.kinds(), Arc::clone(&s.process), s.thread))
         });
+        // A window in which something ran, was changed or was talked to for the first time says most of what happened.
+        top.sort_by_key(|(_, shown)| Reverse(first_times(shown)));
         let highest = top.iter().max_by(|(a, _), (b, _)| a.nats().total_cmp(&b.nats()));
         let evidence = top.iter().map(|(_, shown)| evidence(entry, shown));
         v1::Score {
@@ -157,6 +161,12 @@ fn spell(verdict: Verdict) -> v1::Verdict {
 /// Where the page ended, as text that needs no quoting.
 fn token(order: Order<'_>) -> String {
     hex(order.join("\0").as_bytes())
+}
+
+/// In how many ways a window did something for the first time that changes something: ran, changed, talked.
+fn first_times(shown: &Shown) -> usize {
+    let did = |kind: Kind| shown.new_names.iter().any(|new| new.did == kind.did());
+    [Kind::Run, Kind::Change, Kind::Talk].into_iter().filter(|kind| did(*kind)).count()
 }
 
 /// A window, who made its calls, and what they were about: a name may have come after the window was judged.

@@ -19,7 +19,7 @@ fn svg(shown: &str) -> String {
 mod tests {
     use super::svg;
     use crate::demo::{
-        scores::{Expected, Score, Surprise, Window},
+        scores::{Expected, NewName, Score, Surprise, Window},
         screen::{evidence_lines, score_line},
     };
 
@@ -39,8 +39,16 @@ mod tests {
             after: vec!["clone".to_owned()],
             expected: vec![Expected { call: "read".to_owned(), probability: 0.9 }],
             never_seen: true,
+            name: "/bin/bash".to_owned(),
         };
-        let window = Window { process: "redis".to_owned(), score: 7.0, surprises: vec![surprise], ..Window::default() };
+        let new = NewName { did: "talked to".to_owned(), name: "10.0.3.7:4444".to_owned() };
+        let window = Window {
+            process: "redis".to_owned(),
+            score: 7.0,
+            surprises: vec![surprise],
+            new_names: vec![new],
+            ..Window::default()
+        };
         let score = Score {
             verdict: "anomalous".to_owned(),
             value: Some(7.0),
@@ -55,7 +63,14 @@ mod tests {
 
         assert!(!svg.contains('\x1b'), "an escape code is left");
         let text = text(&svg);
-        for shown in ["anomalous", "threshold 2.00", "execve <&>", "never seen in training", "read (90 %)"] {
+        for shown in [
+            "anomalous",
+            "threshold 2.00",
+            "execve <&> /bin/bash",
+            "talked to 10.0.3.7:4444",
+            "never seen in training",
+            "read (90 %)",
+        ] {
             assert!(text.contains(shown), "{shown} is not in {text}");
         }
     }

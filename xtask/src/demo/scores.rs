@@ -34,6 +34,16 @@ pub(super) struct Window {
     pub(super) process: String,
     pub(super) score: f64,
     pub(super) surprises: Vec<Surprise>,
+    /// What its calls were about for the first time.
+    pub(super) new_names: Vec<NewName>,
+}
+
+/// Something that the workload's calls were never about in training.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct NewName {
+    pub(super) did: String,
+    pub(super) name: String,
 }
 
 /// A surprising call.
@@ -46,6 +56,8 @@ pub(super) struct Surprise {
     pub(super) after: Vec<String>,
     pub(super) expected: Vec<Expected>,
     pub(super) never_seen: bool,
+    /// What the call was about.
+    pub(super) name: String,
 }
 
 /// What was expected instead.

@@ -102,9 +102,14 @@ pub(super) fn evidence_lines(score: &Score) -> Vec<String> {
         let head =
             format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.pid, window.tid, window.score);
         lines.push(format!("   {}", paint(&head, BOLD)));
+        if !window.new_names.is_empty() {
+            let new: Vec<_> = window.new_names.iter().map(|new| format!("{} {}", new.did, new.name)).collect();
+            lines.push(format!("     for the first time: {}", paint(&new.join(", "), RED)));
+        }
         for surprise in window.surprises.iter().take(SURPRISES) {
             let never = if surprise.never_seen { ", never seen in training" } else { "" };
-            let call = paint(&surprise.call, RED);
+            let name = if surprise.name.is_empty() { String::new() } else { format!(" {}", surprise.name) };
+            let call = paint(&format!("{}{name}", surprise.call), RED);
             lines.push(format!("     {call} p = {:.1e}, {:.1} nats{never}", surprise.probability, surprise.surprisal));
             lines.push(format!("       {} {}", paint("after   ", DIM), surprise.after.join(", ")));
             let expected: Vec<_> =

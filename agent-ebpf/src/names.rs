@@ -38,7 +38,7 @@ const POINTER_BITS: u32 = 48;
 ///
 /// # Safety
 /// `chunk` is the current thread's buffer, `regs` the tracepoint's `pt_regs`.
-#[inline(never)]
+#[inline(always)]
 pub(crate) unsafe fn at_call(chunk: *mut Chunk, nr: u16, token: u16, regs: *const u64) {
     let how = NAMED[usize::from(nr) & (NAMED.len() - 1)];
     // SAFETY: the caller's promise.
@@ -72,7 +72,7 @@ pub(crate) unsafe fn at_call(chunk: *mut Chunk, nr: u16, token: u16, regs: *cons
 ///
 /// # Safety
 /// `chunk` is the current thread's buffer, its last call the one that [`at_call`] could not name.
-#[inline(never)]
+#[inline(always)]
 pub(crate) unsafe fn late(chunk: *mut Chunk) {
     let Some(name) = SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: as in `at_call`.

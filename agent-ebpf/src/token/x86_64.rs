@@ -1,7 +1,7 @@
 //! x86-64: the numbers of the calls that have a class or a name.
 //!
 //! In: nothing. Out: numbers, as `arch/x86/entry/syscalls/syscall_64.tbl` gives them. Another architecture is another file like this one,
-//! [`ABI`](super::ABI), and where `probes/syscalls.rs` finds the arguments.
+//! [`ABI`](super::ABI), and where `kernel.rs` finds the arguments.
 
 /// Call numbers below this are themselves.
 pub const NR_MAX: u64 = 512;

@@ -5,7 +5,7 @@
 //! kube's watcher lists, watches, and begins again with a growing pause when the connection breaks.
 
 use super::{
-    directory::{Directory, PodName, Watched},
+    directory::{Directory, PODS_MAX, PodName, Watched},
     owner::{self, Above, Between, Owner},
     pod::{self, PodFacts, WATCH},
     source::{BadSource, Source},
@@ -160,7 +160,8 @@ impl Watching {
             Above::Owner(owner) => Some(owner),
             Above::Between(between, of) => {
                 let told = self.behind(between, &name.0, &of).await;
-                if told.is_err() {
+                // A pod beyond the directory's bound is not looked at again either.
+                if told.is_err() && self.untold.len() < PODS_MAX {
                     self.untold.insert(name.clone());
                 }
                 told.ok().flatten().or_else(|| owner::without_asking(between, &of, &pod.metadata))

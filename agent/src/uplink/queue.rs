@@ -18,7 +18,7 @@ mod living;
 pub use counts::Counts;
 
 use crate::{container::ContainerInfo, record::Record};
-use batch::{Pending, id_of, newest, put, weight_of_birth, weight_of_calls, weight_of_name, whose};
+use batch::{Pending, id_of, names_of, newest, put, weight_of_birth, weight_of_calls, weight_of_name, whose};
 use jiff::Timestamp;
 use living::Living;
 use std::{
@@ -113,6 +113,7 @@ impl Queue {
                     dropped_budget: 0,
                     names_untold: *names_untold,
                     names_unread: *names_unread,
+                    names_dropped: 0,
                 };
                 put(&mut batch.accounts, account, |a| &a.container_id)
             }
@@ -275,6 +276,7 @@ impl Queue {
         }
         self.taken -= 1;
         oldest.whose = whose(&mem::take(&mut oldest.batch.calls));
+        oldest.names = names_of(&mem::take(&mut oldest.batch.names));
         self.fading.push_back(oldest);
     }
 
@@ -285,6 +287,10 @@ impl Queue {
         let whose = if lost.whose.is_empty() { whose(&lost.batch.calls) } else { lost.whose };
         for (id, calls) in whose {
             self.living.dropped(&id, calls);
+        }
+        let names = if lost.names.is_empty() { names_of(&lost.batch.names) } else { lost.names };
+        for (id, names) in names {
+            self.living.names_dropped(&id, names);
         }
         self.dropped_untold += lost.calls + lost.batch.dropped_before;
         let heir = self.closed.front_mut().unwrap_or(&mut self.open);

@@ -443,6 +443,9 @@ pub struct Account {
     /// Names that could not be read: their memory was not there, neither at the call nor at the thread's next one.
     #[prost(uint64, tag = "9")]
     pub names_unread: u64,
+    /// Names that were told to the agent's queue and dropped there, because the scorer was away or slow.
+    #[prost(uint64, tag = "10")]
+    pub names_dropped: u64,
 }
 /// Generated client implementations.
 pub mod ingest_client {

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use surprisal_proto::v1;
 
-/// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, what its
-/// last calls were about, and [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured by
-/// `tests/memory.rs`.
+/// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, what its last calls were about,
+/// and [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured
+/// by `tests/memory.rs`.
 pub const CONTAINER_BYTES: usize = 72 << 10;
 
 /// Evidence, and who made the calls.

@@ -1,8 +1,7 @@
 //! What a container's last named calls were about. *Pure.*
 //!
 //! In: names as its agent tells them, each of one call. Out: the name of a call, while it is among the last ones; what of a window
-//! training did not see. Never: more than
-//! [`NAMES_MAX`] names or [`BYTES_MAX`] bytes of them.
+//! training did not see. Never: more than [`NAMES_MAX`] names or [`BYTES_MAX`] bytes of them.
 
 use crate::containers::thread::ThreadId;
 use crate::detect::names::{Kind, Seen};
@@ -14,10 +13,10 @@ use surprisal_proto::{names, token::Token, v1};
 
 /// Names kept of a container, at most. A name comes with its call, and a window is judged within seconds of its last call.
 const NAMES_MAX: usize = 64;
-/// New names shown of a window, at most.
-const NEW_MAX: usize = 5;
 /// Bytes of their texts, at most.
 const BYTES_MAX: usize = 4 << 10;
+/// New names shown of a window, at most.
+const NEW_MAX: usize = 5;
 
 /// What one call was about.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use surprisal_proto::token::{Token, describe};
+use surprisal_proto::token::{Token, describe, named::runs_a_program};
 
 /// Names kept of a workload, at most, all kinds together.
 const NAMES_MAX: usize = 8192;
@@ -40,8 +40,7 @@ impl Kind {
         let words = describe(token);
         let says = |word: &str| words.as_slice().contains(&word);
         match token.nr() {
-            // execve, execveat
-            59 | 322 => Self::Run,
+            nr if runs_a_program(nr) => Self::Run,
             // connect, sendto
             42 | 44 => Self::Talk,
             // bind

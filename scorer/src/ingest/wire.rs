@@ -306,7 +306,7 @@ impl From<v1::Batch> for Batch {
                 container,
                 lost: a.lost_ring.saturating_add(a.dropped_queue),
                 left_out: a.dropped_budget,
-                nameless: (a.names_untold, a.names_unread),
+                nameless: (a.names_untold.saturating_add(a.names_dropped), a.names_unread),
             })
         };
         let accounts = keep(batch.accounts, account, |e| drop("accounts", 1, e));

@@ -196,7 +196,9 @@ pub(super) fn annotations_choose(scorer: &Scorer<'_>, web: &Workload) -> Result<
     let row = scorer.score(web)?;
     ensure!(row["loss_ratio"] == 0.0, "{row}");
     // What the two pods of ours say of themselves.
-    let ours = agent_rows(cluster)?.into_iter().filter(|row| row["namespace"] == "surprisal" && row["container"] != "");
+    let of_ours = |row: &Value| row["namespace"] == "surprisal" && row["container"] != "";
+    let ours: Vec<_> = agent_rows(cluster)?.into_iter().filter(of_ours).collect();
+    ensure!(ours.len() == 2, "{ours:#?}");
     for row in ours {
         ensure!(row["reason"] == "opted out by an annotation of its pod or namespace", "{row}");
     }

@@ -128,6 +128,7 @@ fn add(batch: &mut v1::Batch, line: Line, shift: i64) -> Result<()> {
                 dropped_budget: 0,
                 names_untold: account.names_untold,
                 names_unread: account.names_unread,
+                names_dropped: 0,
             });
         }
         Line::Death(death) => {

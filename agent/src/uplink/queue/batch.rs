@@ -18,6 +18,8 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     /// Its calls by container, once the calls themselves are held no longer.
     pub(super) whose: BTreeMap<String, u64>,
+    /// Its names by container, likewise.
+    pub(super) names: BTreeMap<String, u64>,
 }
 
 impl Pending {
@@ -79,6 +81,15 @@ pub(super) fn whose(runs: &[v1::Calls]) -> BTreeMap<String, u64> {
         *whose.entry(run.container_id.clone()).or_default() += run.tokens.len() as u64 / 2;
     }
     whose
+}
+
+/// Names by container.
+pub(super) fn names_of(names: &[v1::Name]) -> BTreeMap<String, u64> {
+    let mut of = BTreeMap::new();
+    for name in names {
+        *of.entry(name.container_id.clone()).or_default() += 1;
+    }
+    of
 }
 
 /// The id of the container that was born.

@@ -22,6 +22,8 @@ struct Container {
     dropped: u64,
     /// Its calls that were left out.
     left_out: u64,
+    /// Its calls' names that were dropped here.
+    names_dropped: u64,
     /// The share of time in which its calls are sent. `None`: they all are.
     observed: Option<f64>,
 }
@@ -34,7 +36,7 @@ impl Living {
             Container { named, ending: false, observed: old.observed.filter(|_| !old.ending), ..old }
         } else {
             self.unannounced.insert(id.clone());
-            Container { named, ending: false, dropped: 0, left_out: 0, observed: None }
+            Container { named, ending: false, dropped: 0, left_out: 0, names_dropped: 0, observed: None }
         };
         self.containers.insert(id, container);
     }
@@ -67,6 +69,13 @@ impl Living {
         }
     }
 
+    /// So many of its calls' names were dropped.
+    pub(super) fn names_dropped(&mut self, id: &str, names: u64) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.names_dropped += names;
+        }
+    }
+
     /// So many of its calls were left out.
     pub(super) fn left_out(&mut self, id: &str, calls: u64) {
         if let Some(container) = self.containers.get_mut(id) {
@@ -79,6 +88,7 @@ impl Living {
         if let Some(container) = self.containers.get(&account.container_id) {
             account.dropped_queue = container.dropped;
             account.dropped_budget = container.left_out;
+            account.names_dropped = container.names_dropped;
         }
     }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     container::{ContainerKey, Kind, Names},
-    record::Run,
+    names::Name,
+    record::{NamedCall, Run},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::Arc};
@@ -401,5 +402,37 @@ proptest! {
             let told = scorer.observed.get(id).copied().filter(|ratio| *ratio < 1.0);
             prop_assert_eq!(told, observed, "{} (restarted: {})", id, restarted);
         }
+    }
+}
+
+/// Names go with the batch that is dropped, waiting or on its way, and the account says how many.
+#[test]
+fn names_that_are_dropped_are_counted() {
+    let named = |seq: u64| {
+        let name = Name { text: "/etc/passwd".into(), ..Name::default() };
+        Record::Name { container: info("c1"), call: NamedCall { tgid: 1, tid: 1, seq, at: NOW, token: 257, name } }
+    };
+    for on_its_way in [false, true] {
+        let mut queue = small();
+        queue.push(&birth("c1"), NOW);
+        queue.push(&named(0), NOW);
+        fill(&mut queue, 0);
+        if on_its_way {
+            assert_eq!(queue.take().expect("the first").names.len(), 1);
+        }
+        for n in 1..4 {
+            fill(&mut queue, n * BATCH_BYTES as u64);
+        }
+        // One that was sent may have arrived: the next connection's first word says that it did not.
+        queue.reconnected(0, NOW);
+        queue.push(&account("c1", 1), NOW);
+        queue.close(NOW);
+        let mut sent = Vec::new();
+        while let Some(batch) = queue.take() {
+            sent.push(batch);
+        }
+        let accounts: Vec<_> = sent.iter().flat_map(|batch| &batch.accounts).collect();
+        assert_eq!(accounts.last().map(|account| account.names_dropped), Some(1), "{on_its_way}");
+        assert!(sent.iter().all(|batch| batch.names.is_empty()), "{on_its_way}");
     }
 }

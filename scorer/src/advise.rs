@@ -8,7 +8,8 @@
 
 pub mod replay;
 
-use crate::containers::job::Key;
+use crate::containers::job::{Job, Key};
+use crate::containers::thread::ThreadId;
 use crate::detect::score::Score;
 use crate::detect::surprisal::{Loader, Surprisal};
 use crate::inference::{self, Command, Reply};
@@ -171,6 +172,8 @@ pub fn advise(
 }
 
 type Judged = Arc<Mutex<Vec<(Arc<str>, Key, Duration, Option<Score>)>>>;
+/// What windows that are about something new score for it.
+type News = Arc<Mutex<HashMap<(Key, ThreadId, u64), Score>>>;
 
 /// Scores recordings as serving would.
 fn score(
@@ -181,13 +184,16 @@ fn score(
 ) -> Result<BTreeMap<String, Scored>, AdviseError> {
     let judged: Judged = Arc::default();
     let said = Arc::clone(&judged);
+    let news: News = Arc::default();
+    let new = Arc::clone(&news);
     let reply: Reply = Box::new(move |job, finding| {
-        let score = finding.map(|f| f.score);
+        let new = new.lock().unwrap_or_else(PoisonError::into_inner).remove(&place(job)).unwrap_or_default();
+        let score = finding.map(|f| f.score.or(new));
         let line = (Arc::clone(&job.workload), job.key.clone(), job.cut_at, score);
         said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     });
     let (model, thread) = inference::start(|| Surprisal::new(loader, Metrics::default()), reply, Metrics::default())?;
-    let played = play(profiles, recordings, allow_truncated, &model);
+    let played = play(profiles, recordings, allow_truncated, &model, &news);
     // Whatever came of it: the process must not end while the thread is at work.
     drop(model);
     thread.join().map_err(|_panic| AdviseError::Ended)?;
@@ -205,12 +211,18 @@ fn score(
     Ok(scored)
 }
 
+/// Which window of all.
+fn place(job: &Job) -> (Key, ThreadId, u64) {
+    (job.key.clone(), job.thread, job.window.first_sequence)
+}
+
 /// Sends all windows of the recordings to the model; says what else was in them.
 fn play(
     profiles: &[Arc<Profile>],
     recordings: &[PathBuf],
     allow_truncated: bool,
     model: &mpsc::Sender<Command>,
+    news: &News,
 ) -> Result<BTreeMap<String, Scored>, AdviseError> {
     let tell = |command| model.blocking_send(command).map_err(|_source| AdviseError::Ended);
     for profile in profiles {
@@ -223,7 +235,7 @@ fn play(
             version: m.version.as_str().into(),
             threshold: m.calibration.threshold,
             source: Source::Quantiles,
-            seen: None,
+            seen: p.seen(),
         };
         (m.workload.clone(), judge)
     };
@@ -232,9 +244,18 @@ fn play(
     for (number, path) in recordings.iter().enumerate() {
         let mut replay = Replay::open(path, &number.to_string(), judges.clone(), allow_truncated)?;
         let mut jobs = Vec::new();
+        let mut looked = 0;
         while replay.step(&mut jobs)? {
+            for job in &jobs[looked..] {
+                let score = replay.names_score(job);
+                if score.nats() > 0.0 {
+                    news.lock().unwrap_or_else(PoisonError::into_inner).insert(place(job), score);
+                }
+            }
+            looked = jobs.len();
             if jobs.len() >= AT_ONCE {
                 tell(Command::Judge(std::mem::take(&mut jobs)))?;
+                looked = 0;
             }
         }
         tell(Command::Judge(jobs))?;

@@ -900,7 +900,8 @@ pub struct Evidence {
     /// first one ran already.
     #[prost(bool, tag = "10")]
     pub by_exec: bool,
-    /// What the window's calls were about for the first time, programs first; at most 5. They do not count in the score.
+    /// What the window's calls were about for the first time, programs first; at most 5.
+    /// The score is at least the highest of their nats.
     #[prost(message, repeated, tag = "11")]
     pub new_names: ::prost::alloc::vec::Vec<NewName>,
 }
@@ -922,6 +923,10 @@ pub struct NewName {
     /// How long training listened, container-seconds.
     #[prost(double, tag = "5")]
     pub container_seconds: f64,
+    /// Its surprisal: -ln of the probability that a window has something new of this kind, in a place where training saw no two
+    /// new ones come.
+    #[prost(double, tag = "6")]
+    pub nats: f64,
 }
 /// One surprising call. If the window has it several times: the place where it was most surprising, the first among equals.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1558,6 +1563,25 @@ pub struct Profile {
     /// known.
     #[prost(double, optional, tag = "18")]
     pub extremal_index: ::core::option::Option<f64>,
+    /// What its calls were about in training. Empty: training could not tell.
+    #[prost(message, repeated, tag = "19")]
+    pub names: ::prost::alloc::vec::Vec<KnownNames>,
+}
+/// What a workload's calls were about, of one kind.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KnownNames {
+    /// What calls did: "ran", "changed", "talked to", "listened at", "read".
+    #[prost(string, tag = "1")]
+    pub did: ::prost::alloc::string::String,
+    /// Names that training heard.
+    #[prost(uint32, tag = "2")]
+    pub known: u32,
+    /// Of these, names that came first in its second half.
+    #[prost(uint32, tag = "3")]
+    pub newcomers: u32,
+    /// What a new one counts for, nats, in a place where training saw no two new ones come.
+    #[prost(double, tag = "4")]
+    pub nats: f64,
 }
 /// A point of the distribution of held-out window scores.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

@@ -115,7 +115,7 @@ pub fn learn(workload: &str, data: &Workload, options: Options, progress: &Progr
         sizes: options.sizes,
         vocabulary: Vec::new(),
         novelty: novelty.keep(&vocabulary),
-        names: data.names.clone(),
+        names: data.names.known(data.windows),
         training: Training {
             calls: data.calls,
             windows: data.windows,

@@ -7,6 +7,7 @@
 use crate::containers::job::Job;
 use crate::containers::limits::Limits;
 use crate::containers::registry::{Now, Registry};
+use crate::detect::score::Score;
 use crate::detect::window::QUIET;
 use crate::ingest::wire;
 use crate::judge::threshold::Judge;
@@ -18,7 +19,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use surprisal_proto::recording::{Calls, Line, ReadError, Reader};
+use surprisal_proto::recording::{Calls, Line, Name, ReadError, Reader};
 use surprisal_proto::v1;
 
 /// How often the registry is given the time, as in serving.
@@ -97,6 +98,11 @@ impl Replay {
         (&mut self.registry, now(self.given))
     }
 
+    /// How strange what a window is about is; a name comes before its call's run.
+    pub fn names_score(&self, job: &Job) -> Score {
+        self.registry.names_score(job)
+    }
+
     /// What was in it, by workload.
     pub fn finish(self) -> BTreeMap<String, About> {
         let mut about: BTreeMap<String, About> = BTreeMap::new();
@@ -134,7 +140,8 @@ impl Replay {
             Line::Death(death) => {
                 batch.deaths.push(v1::Death { container_id: death.container, ended_at: None });
             }
-            Line::Header(_) | Line::Name(_) | Line::Account(_) | Line::End(_) => return,
+            Line::Name(name) => batch.names.push(told(name)),
+            Line::Header(_) | Line::Account(_) | Line::End(_) => return,
         }
         self.registry.take(&self.node.clone(), wire::Batch::from(batch), now(self.given));
     }
@@ -159,6 +166,21 @@ impl Replay {
 
 fn now(mono: Duration) -> Now {
     Now { mono, wall: Timestamp::UNIX_EPOCH }
+}
+
+fn told(name: Name) -> v1::Name {
+    v1::Name {
+        container_id: name.container,
+        tgid: name.pid,
+        tid: name.tid,
+        sequence: name.seq,
+        token: name.call.0.into(),
+        text: name.name,
+        argv0: name.argv0,
+        relative: name.relative,
+        truncated: name.truncated,
+        late: name.late,
+    }
 }
 
 fn run(calls: Calls) -> v1::Calls {

@@ -90,6 +90,8 @@ pub struct NewName {
     pub sequence: u64,
     /// How long training listened.
     pub container_seconds: f64,
+    /// Its surprisal.
+    pub nats: f64,
 }
 
 /// One window.
@@ -115,7 +117,7 @@ pub struct Evidence {
     pub calls: u32,
     /// Number of the first call in its thread.
     pub first_sequence: u64,
-    /// What its calls were about for the first time, programs first; does not count in the score.
+    /// What its calls were about for the first time, programs first; the score is at least the highest of their nats.
     pub new_names: Vec<NewName>,
     /// Most surprising first, of about equal ones what changes what a process is or can do; no call twice.
     pub surprises: Vec<Surprise>,
@@ -217,6 +219,21 @@ pub struct Profile {
     pub extremal_index: Option<f64>,
     /// Image.
     pub image: String,
+    /// What its calls were about in training; empty: training could not tell.
+    pub names: Vec<KnownNames>,
+}
+
+/// What a workload's calls were about, of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KnownNames {
+    /// "ran", "changed", "talked to", "listened at", "read".
+    pub did: String,
+    /// Names that training heard.
+    pub known: u32,
+    /// Of these, names that came first in its second half.
+    pub newcomers: u32,
+    /// Nats of a new one.
+    pub nats: f64,
 }
 
 /// A quantile of held-out scores.
@@ -264,8 +281,8 @@ pub fn role(role: v1::container::Role) -> &'static str {
 
 impl From<&v1::NewName> for NewName {
     fn from(new: &v1::NewName) -> Self {
-        let v1::NewName { did, name, call, sequence, container_seconds } = new.clone();
-        Self { did, name, call, sequence, container_seconds }
+        let v1::NewName { did, name, call, sequence, container_seconds, nats } = new.clone();
+        Self { did, name, call, sequence, container_seconds, nats }
     }
 }
 
@@ -384,7 +401,15 @@ impl From<&v1::Profile> for Profile {
             false_alarms_at_most: p.false_alarms_at_most,
             extremal_index: p.extremal_index,
             image: p.image.clone(),
+            names: p.names.iter().map(KnownNames::from).collect(),
         }
+    }
+}
+
+impl From<&v1::KnownNames> for KnownNames {
+    fn from(names: &v1::KnownNames) -> Self {
+        let v1::KnownNames { did, known, newcomers, nats } = names.clone();
+        Self { did, known, newcomers, nats }
     }
 }
 

@@ -163,7 +163,8 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
     for new in &e.new_names {
         let _ = writeln!(
             text,
-            "        new    {} {} (never in {})",
+            "  {:>6.2} nats  {} {} (never by this workload in {})",
+            new.nats,
             clean(&new.did),
             clean(&new.name),
             heard_for(new.container_seconds)
@@ -256,6 +257,15 @@ pub fn profile(p: &v1::Profile) -> String {
     let days = p.held_out_container_days;
     row("promise", statement(p.false_alarm_budget, &clean_or_empty(&p.promise), days, p.false_alarms_at_most));
     row("threshold", format!("{} nats/call ({})", nats(Some(p.threshold)), clean(&p.threshold_source)));
+    if p.names.is_empty() {
+        row("names", "none: what calls are about does not count".to_owned());
+    }
+    for (n, names) in p.names.iter().enumerate() {
+        let alarms = if names.nats >= p.threshold { "" } else { ", below the threshold" };
+        let v1::KnownNames { did, known, newcomers, nats } = names;
+        let said = format!("{} {known} ({newcomers} came late); a new one is {nats:.2} nats{alarms}", clean(did));
+        row(if n == 0 { "names" } else { "" }, said);
+    }
     text.trim_end().to_owned()
 }
 

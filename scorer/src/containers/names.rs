@@ -5,6 +5,7 @@
 
 use crate::containers::thread::ThreadId;
 use crate::detect::names::{Kind, Seen};
+use crate::detect::score::Score;
 use crate::ingest::wire;
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
@@ -38,6 +39,15 @@ impl From<wire::Name> for Told {
     }
 }
 
+/// What of a window training did not see.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// The highest surprisal of its new names.
+    pub(super) score: Score,
+    /// In the order of [`Kind`], at most [`NEW_MAX`].
+    pub(super) names: Vec<v1::NewName>,
+}
+
 /// The last names, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -64,33 +74,35 @@ impl Names {
         self.last.iter().rev().find(|told| told.thread == thread && told.sequence == sequence)
     }
 
-    /// What a window of a thread is about that training did not see, in the order of [`Kind`], at most [`NEW_MAX`].
-    pub(super) fn new_in(&self, thread: ThreadId, window: Range<u64>, seen: &Seen) -> Vec<v1::NewName> {
+    /// What a window of a thread is about that training did not see.
+    pub(super) fn new_in(&self, thread: ThreadId, window: Range<u64>, seen: &Seen) -> News {
         let of_it = self.last.iter().filter(|told| told.thread == thread && window.contains(&told.sequence));
         let mut new: Vec<_> = of_it
             .map(|told| (Kind::of(told.token), told))
-            .filter(|(kind, told)| seen.known.is_new(*kind, &told.text, told.relative))
+            .filter_map(|(kind, told)| Some((kind, told, seen.known.surprisal(kind, &told.text, told.relative)?)))
             .collect();
-        new.sort_by_key(|(kind, told)| (*kind, told.sequence));
+        let highest = new.iter().map(|(_, _, nats)| *nats).fold(0.0, f64::max);
+        new.sort_by_key(|(kind, told, _)| (*kind, told.sequence));
         // The same again is nothing new; a sort by name would lose which came first.
         let mut said = HashSet::new();
-        new.retain(|(kind, told)| said.insert((*kind, Arc::clone(&told.text))));
+        new.retain(|(kind, told, _)| said.insert((*kind, Arc::clone(&told.text))));
         new.truncate(NEW_MAX);
-        let say = |(kind, told): (Kind, &Told)| v1::NewName {
+        let say = |(kind, told, nats): (Kind, &Told, f64)| v1::NewName {
             did: kind.did().to_owned(),
             name: told.shown.to_string(),
             call: names::words(told.token),
             sequence: told.sequence,
             container_seconds: seen.container_seconds,
+            nats,
         };
-        new.into_iter().map(say).collect()
+        News { score: Score::new(highest), names: new.into_iter().map(say).collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::names::Known;
+    use crate::detect::names::Heard;
 
     const A: ThreadId = ThreadId { tgid: 1, tid: 1 };
     const B: ThreadId = ThreadId { tgid: 1, tid: 2 };
@@ -133,9 +145,9 @@ mod tests {
 
     #[test]
     fn what_is_new_programs_first() {
-        let mut known = Known::default();
-        known.add(names::parse("openat:1").expect("a call"), "/etc/passwd", false);
-        let seen = Seen { known, container_seconds: 60.0 };
+        let mut heard = Heard::default();
+        heard.add(names::parse("openat:1").expect("a call"), "/etc/passwd", false, 0);
+        let seen = Seen { known: heard.known(999), container_seconds: 60.0 };
         let mut names = Names::default();
         for (sequence, call, text) in [
             (10, "openat:1", "/etc/passwd"),
@@ -150,13 +162,15 @@ mod tests {
         names.add(told(B, 12, "execve", "/bin/other"));
         let new = |window| {
             let new = names.new_in(A, window, &seen);
-            new.into_iter().map(|new| format!("{} {}", new.did, new.name)).collect::<Vec<_>>()
+            new.names.into_iter().map(|new| format!("{} {}", new.did, new.name)).collect::<Vec<_>>()
         };
         assert_eq!(new(10..20), ["ran /bin/bash", "talked to 1.2.3.4:4444", "read /etc/shadow"]);
         assert_eq!(new(10..11), Vec::<String>::new());
         for n in 0..20 {
             names.add(told(B, 100 + n, "execve", &format!("/bin/{}", char::from(b'a' + n as u8))));
         }
-        assert_eq!(names.new_in(B, 0..1000, &seen).len(), NEW_MAX);
+        let all = names.new_in(B, 0..1000, &seen);
+        assert_eq!(all.names.len(), NEW_MAX);
+        assert!((all.score.nats() - (501.0f64 / 0.5).ln()).abs() < 1e-9 && all.score.nats() == all.names[0].nats);
     }
 }

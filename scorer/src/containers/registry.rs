@@ -8,11 +8,13 @@
 use crate::containers::entry::{Entry, Shown};
 use crate::containers::job::{Job, Key};
 use crate::containers::limits::Limits;
+use crate::containers::names::News;
 use crate::containers::origin::Origins;
 use crate::containers::queue::{Queue, WINDOW_BYTES};
 use crate::containers::thread::THREAD_BYTES;
 use crate::detect::detector::Finding;
-use crate::detect::score::Worth;
+use crate::detect::evidence::Evidence;
+use crate::detect::score::{Score, Worth};
 use crate::flow::{self, Flow};
 use crate::ingest::wire::ContainerId;
 use crate::judge::threshold::Judge;
@@ -59,6 +61,13 @@ pub(super) struct Node {
     pub(super) names_left_out: bool,
     /// Since when no agent of this node is connected.
     pub(super) gone: Option<Duration>,
+}
+
+/// What a window is about that its workload's training did not see.
+fn news(entry: &Entry, judge: &Judge, job: &Job) -> News {
+    let Some(seen) = &judge.seen else { return News::default() };
+    let first = job.window.first_sequence;
+    entry.names.new_in(job.thread, first..first.saturating_add(job.window.calls.len() as u64), seen)
 }
 
 /// All containers.
@@ -172,32 +181,38 @@ impl Registry {
         entry.windows += 1;
         entry.judged += 1;
         self.metrics.windows_scored.inc();
-        let anomalous = finding.score.nats() >= judge.threshold.nats();
-        if anomalous {
-            self.metrics.windows_anomalous.inc();
-        }
-        if entry.peak.is_none_or(|(peak, _)| finding.score > peak) {
-            entry.peak = Some((finding.score, now.wall));
-        }
         let evidence = &finding.evidence;
         let first = evidence.window.first_sequence;
         let of_call =
             |index: usize| entry.names.get(job.thread, first.saturating_add(index as u64)).map(|t| Arc::clone(&t.shown));
         let names: Vec<_> = evidence.surprises.iter().map(|surprise| of_call(surprise.index)).collect();
-        let until = first.saturating_add(evidence.window.calls.len() as u64);
-        let new_names = judge.seen.as_ref().map(|seen| entry.names.new_in(job.thread, first..until, seen)).unwrap_or_default();
-        let worth = Worth { score: finding.score, anomalous, kinds: finding.evidence.kinds() };
+        let news = news(entry, judge, job);
+        let score = finding.score.or(news.score);
+        let anomalous = score.nats() >= judge.threshold.nats();
+        if anomalous {
+            self.metrics.windows_anomalous.inc();
+        }
+        if entry.peak.is_none_or(|(peak, _)| score > peak) {
+            entry.peak = Some((score, now.wall));
+        }
+        let worth = Worth { score, anomalous, kinds: finding.evidence.kinds() };
         let shown = || Shown {
             thread: job.thread,
             process: Arc::clone(&job.process),
             by_exec: job.by_exec,
             at: now.wall,
-            evidence: finding.evidence,
+            evidence: Evidence { score, ..finding.evidence },
             names,
-            new_names,
+            new_names: news.names,
         };
         entry.recent.add(now.mono, worth, shown);
         self.changed(&job.key.node, &job.key.id);
+    }
+
+    /// How strange what a window is about is, as far as its names have come.
+    pub fn names_score(&self, job: &Job) -> Score {
+        let about = self.containers.get(&job.key).zip(self.judges.get(job.workload.as_ref()));
+        about.map_or(Score::default(), |(entry, judge)| news(entry, judge, job).score)
     }
 
     /// Which profiles and thresholds judge from now on. Containers whose judge changed count as changed.

@@ -20,7 +20,7 @@ const HIGHEST: usize = 32;
 pub const KEPT: usize = HIGHEST + Kinds::ALL.len() + Kinds::PROCESS.len();
 
 /// A window's mean surprisal and the novelty of its set of calls, in nats a call: 0 or above, higher is stranger, never NaN.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Score(f64);
 
 impl Score {
@@ -32,6 +32,12 @@ impl Score {
     /// Nats a call.
     pub fn nats(self) -> f64 {
         self.0
+    }
+
+    /// The higher of two: a window is as strange as its calls or as what they are about, whichever is stranger.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
     }
 }
 

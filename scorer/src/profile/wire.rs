@@ -30,5 +30,15 @@ pub fn message(profile: &Profile, (threshold, source): (Threshold, Source)) -> v
         held_out_container_days: c.held_out_container_days,
         false_alarms_at_most: c.false_alarms_at_most,
         extremal_index: c.extremal_index,
+        names: m
+            .names
+            .kinds()
+            .map(|(kind, known, newcomers)| v1::KnownNames {
+                did: kind.did().to_owned(),
+                known,
+                newcomers,
+                nats: m.names.elsewhere(kind),
+            })
+            .collect(),
     }
 }

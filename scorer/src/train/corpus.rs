@@ -113,7 +113,7 @@ impl Corpus {
                 if let Some(known) = self.containers.get(&name.container).filter(|known| !known.sandbox)
                     && let Some(workload) = self.workloads.get_mut(&known.workload)
                 {
-                    workload.names.add(name.call, &name.name, name.relative);
+                    workload.names.add(name.call, &name.name, name.relative, workload.windows);
                 }
             }
             Line::Calls(calls) => self.calls(&calls),

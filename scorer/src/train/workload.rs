@@ -3,7 +3,7 @@
 //! In: what its threads were cut into. Out: its windows, at most [`MOST_KEPT`], and counts of the rest. Never: a window that a gap
 //! cut.
 
-use crate::detect::names::Known;
+use crate::detect::names::Heard;
 use crate::detect::window::{Cut, Window};
 
 /// Windows kept of one workload; of more, every second, fourth, … is kept.
@@ -30,7 +30,7 @@ pub struct Workload {
     /// Windows that a gap cut.
     pub gapped: u64,
     /// What its calls were about.
-    pub names: Known,
+    pub names: Heard,
     /// Seconds recorded, summed over containers.
     pub container_seconds: f64,
     /// Containers.
@@ -75,11 +75,11 @@ impl Workload {
         let from = self.containers;
         self.pieces.extend(other.pieces.into_iter().map(|p| Piece { container: p.container + from, ..p }));
         self.calls += other.calls;
+        self.names.merge(other.names, self.windows);
         self.windows += other.windows;
         self.gapped += other.gapped;
         self.container_seconds += other.container_seconds;
         self.containers += other.containers;
-        self.names.merge(other.names);
         if self.image.is_empty() {
             self.image = other.image;
         }

@@ -6,6 +6,7 @@ use crate::containers::registry::{Now, Registry};
 use crate::containers::thread::Thread;
 use crate::detect::detector::Finding;
 use crate::detect::evidence::{Evidence, Surprise};
+use crate::detect::names::{Heard, Seen};
 use crate::detect::score::Score;
 use crate::ingest::wire;
 use crate::judge::threshold::{Judge, Source, Threshold};
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use surprisal_proto::{status::imbalance, v1};
+use surprisal_proto::{names, status::imbalance, v1};
 
 const WORKLOAD: &str = "ns/w/c";
 
@@ -172,6 +173,43 @@ fn a_name_finds_its_call() {
     assert!(!s.score("a").names_left_out);
     s.registry.leaves_names_out(&s.node.clone(), true);
     assert!(s.score("a").names_left_out);
+}
+
+/// Ordinary calls about something new.
+#[test]
+fn a_new_name_turns_the_verdict() {
+    let openat = names::parse("openat:1").expect("a call");
+    let mut heard = Heard::default();
+    heard.add(openat, "/srv/page", false, 0);
+    let seen = Arc::new(Seen { known: heard.known(1000), container_seconds: 60.0 });
+    let judges = judges("v1", 2.0).into_iter().map(|(w, j)| (w, Judge { seen: Some(Arc::clone(&seen)), ..j })).collect();
+    let mut s = Scene::new(Limits::default());
+    s.registry.set_judges(judges);
+    s.birth("a", WORKLOAD);
+    let mut window = |first: u64, text: &str| {
+        let name = v1::Name {
+            container_id: "a".into(),
+            tgid: 7,
+            tid: 1,
+            sequence: first + 3,
+            token: openat.0.into(),
+            text: text.into(),
+            ..v1::Name::default()
+        };
+        let calls = v1::Calls { tgid: 7, ..calls("a", 1, first, 80) };
+        s.take(v1::Batch { names: vec![name], calls: vec![calls], ..v1::Batch::default() });
+        assert!(s.jobs.iter().all(|job| s.registry.names_score(job).nats() < 7.0));
+        s.judge("v1", 1.0);
+        s.score("a")
+    };
+    assert_eq!(window(0, "/srv/page").verdict(), v1::Verdict::Normal);
+    let score = window(80, "/etc/shadow");
+    let expect = (501.0f64 / 0.5).ln();
+    assert_eq!(score.verdict(), v1::Verdict::Anomalous);
+    assert!((score.score.unwrap_or(0.0) - expect).abs() < 1e-9, "{score:?}");
+    let first = &score.evidence[0];
+    assert!((first.score - expect).abs() < 1e-9 && (first.new_names[0].nats - expect).abs() < 1e-9, "{first:?}");
+    assert_eq!((first.new_names[0].did.as_str(), first.new_names[0].name.as_str()), ("read", "/etc/shadow"));
 }
 
 fn judges(version: &str, threshold: f64) -> HashMap<String, Judge> {

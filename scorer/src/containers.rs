@@ -14,6 +14,7 @@
 //! takes no more than [`limits::Limits::containers_per_node`] containers for each name that it takes.
 
 pub mod entry;
+mod firsts;
 mod intake;
 pub mod job;
 pub mod limits;

@@ -10,6 +10,7 @@ use surprisal_scorer::containers::registry::{Now, Registry};
 use surprisal_scorer::containers::thread::THREAD_BYTES;
 use surprisal_scorer::containers::{entry::CONTAINER_BYTES, job::Job, limits::Limits};
 use surprisal_scorer::detect::evidence::{Evidence, Surprise};
+use surprisal_scorer::detect::names::{Heard, Seen};
 use surprisal_scorer::detect::{detector::Finding, score::Score};
 use surprisal_scorer::judge::threshold::{Judge, Source, Threshold};
 use surprisal_scorer::metrics::Metrics;
@@ -95,7 +96,10 @@ fn calls(id: &str, tid: usize, first: usize, n: usize) -> v1::Calls {
 fn containers_and_threads_take_no_more_than_is_said() {
     let mut registry = Registry::new(Limits::default(), Metrics::default());
     let threshold = Threshold::try_from(0.5).expect("positive");
-    let judge = Judge { version: "v1".into(), threshold, source: Source::Profile, seen: None };
+    let mut heard = Heard::default();
+    heard.add(names::parse("openat:1").expect("a call"), "/known", false, 0);
+    let seen = Some(Arc::new(Seen { known: heard.known(1000), container_seconds: 60.0 }));
+    let judge = Judge { version: "v1".into(), threshold, source: Source::Profile, seen };
     registry.set_judges(HashMap::from([(WORKLOAD.to_owned(), judge)]));
     let mut s = Scene { registry, now: Now { mono: Duration::from_mins(1), wall: Timestamp::UNIX_EPOCH } };
     for node in 0..NODES {
@@ -129,7 +133,17 @@ fn containers_and_threads_take_no_more_than_is_said() {
     // that of the second before, so that all of it may still be needed.
     let mut first = 127;
     let mut next = |s: &mut Scene, nats: f64, call: Token| {
-        let next = |id: String| v1::Batch { calls: vec![calls(&id, 0, first, 64)], ..v1::Batch::default() };
+        // Names of the calls that are shown, and others, all new and long; no two of a container are the same.
+        let next = |id: String| {
+            let name = |n: usize| v1::Name {
+                container_id: id.clone(),
+                sequence: (first + n) as u64,
+                token: names::parse(["execve", "openat:1", "openat:15", "connect", "bind"][n % 5]).expect("a call").0.into(),
+                text: format!("/{first}/{n}/{}", "n".repeat(400)),
+                ..v1::Name::default()
+            };
+            v1::Batch { names: (0..8).map(name).collect(), calls: vec![calls(&id, 0, first, 64)], ..v1::Batch::default() }
+        };
         assert_eq!(s.each(nats, call, next), NODES * CONTAINERS);
         first += 64;
     };
@@ -141,15 +155,6 @@ fn containers_and_threads_take_no_more_than_is_said() {
     for second in 1..=30 {
         s.now.mono += Duration::from_secs(1);
         next(&mut s, 9e3 - f64::from(second), PLAIN);
-    }
-    // What calls were about, as much as is kept, of the calls that are shown too.
-    for n in 0..160u64 {
-        let name = move |id: String| {
-            let text = format!("/{}", "n".repeat(63));
-            let name = v1::Name { container_id: id, sequence: n, text, ..v1::Name::default() };
-            v1::Batch { names: vec![name], ..v1::Batch::default() }
-        };
-        s.each(0.0, PLAIN, name);
     }
     let full = resident();
     let threads = threaded.saturating_sub(born) / (all * THREADS as u64);

@@ -863,6 +863,10 @@ pub struct Score {
     /// The node's agent does not tell what calls are about (`--no-names`): evidence has no names.
     #[prost(bool, tag = "21")]
     pub names_left_out: bool,
+    /// What it did for the first time in the recent past, in the order in which it did: the first three of each kind ("ran", "changed",
+    /// "talked to", "listened at", "read"). They need not be of a window that evidence shows.
+    #[prost(message, repeated, tag = "22")]
+    pub first_times: ::prost::alloc::vec::Vec<FirstTime>,
 }
 /// One window of one thread, and what in it was surprising.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -900,7 +904,7 @@ pub struct Evidence {
     /// first one ran already.
     #[prost(bool, tag = "10")]
     pub by_exec: bool,
-    /// What the window's calls were about for the first time, programs first; at most 5.
+    /// What the window's calls were about for the first time, programs first; at most 3.
     /// The score is at least the highest of their nats.
     #[prost(message, repeated, tag = "11")]
     pub new_names: ::prost::alloc::vec::Vec<NewName>,
@@ -927,6 +931,25 @@ pub struct NewName {
     /// new ones come.
     #[prost(double, tag = "6")]
     pub nats: f64,
+}
+/// Something done for the first time, and by whom.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FirstTime {
+    /// What.
+    #[prost(message, optional, tag = "1")]
+    pub name: ::core::option::Option<NewName>,
+    /// Process name.
+    #[prost(string, tag = "2")]
+    pub process: ::prost::alloc::string::String,
+    /// Process id in the node's own pid namespace.
+    #[prost(uint32, tag = "3")]
+    pub tgid: u32,
+    /// Thread id in the node's own pid namespace.
+    #[prost(uint32, tag = "4")]
+    pub tid: u32,
+    /// When its window was judged.
+    #[prost(message, optional, tag = "5")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One surprising call. If the window has it several times: the place where it was most surprising, the first among equals.
 #[derive(Clone, PartialEq, ::prost::Message)]

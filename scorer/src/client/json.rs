@@ -73,8 +73,26 @@ pub struct Score {
     pub ended: bool,
     /// Windows: of about equally surprising calls what changes what a process is or can do first, then the highest score first.
     pub evidence: Vec<Evidence>,
+    /// What it did for the first time in the recent past, in the order in which it did; the first three of each kind.
+    pub first_times: Vec<FirstTime>,
     /// Network counters.
     pub network: Option<Network>,
+}
+
+/// Something done for the first time, and by whom.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FirstTime {
+    /// What.
+    #[serde(flatten)]
+    pub name: NewName,
+    /// Process name.
+    pub process: String,
+    /// Process id on the node.
+    pub pid: u32,
+    /// Thread id on the node.
+    pub tid: u32,
+    /// RFC 3339.
+    pub at: Option<String>,
 }
 
 /// Something that the workload's calls were never about in training.
@@ -286,6 +304,13 @@ impl From<&v1::NewName> for NewName {
     }
 }
 
+impl From<&v1::FirstTime> for FirstTime {
+    fn from(first: &v1::FirstTime) -> Self {
+        let v1::FirstTime { name, process, tgid, tid, at } = first.clone();
+        Self { name: NewName::from(&name.unwrap_or_default()), process, pid: tgid, tid, at: time(at.as_ref()) }
+    }
+}
+
 impl From<&v1::Score> for Score {
     fn from(s: &v1::Score) -> Self {
         let c = s.container.clone().unwrap_or_default();
@@ -321,6 +346,7 @@ impl From<&v1::Score> for Score {
             peak_at: time(s.peak_at.as_ref()),
             ended: s.ended,
             evidence: s.evidence.iter().map(|e| Evidence::new(e, s.threshold)).collect(),
+            first_times: s.first_times.iter().map(FirstTime::from).collect(),
             network: s.network.as_ref().map(Network::from),
         }
     }

@@ -133,6 +133,9 @@ pub fn score(score: &v1::Score) -> String {
     if score.names_left_out {
         row("names", "none: the agent on its node leaves them out (--no-names)".to_owned());
     }
+    for (n, first) in score.first_times.iter().enumerate() {
+        row(if n == 0 { "first time" } else { "" }, first_time(first));
+    }
     for evidence in &score.evidence {
         // Where nothing is above the threshold, that need not be said of each.
         let below = score.verdict() == v1::Verdict::Anomalous && score.threshold.is_some_and(|t| evidence.score < t);
@@ -187,6 +190,14 @@ fn evidence(e: &v1::Evidence, below: bool) -> String {
         }
     }
     text
+}
+
+/// Something done for the first time.
+fn first_time(first: &v1::FirstTime) -> String {
+    let new = first.name.clone().unwrap_or_default();
+    let (did, name, heard) = (clean(&new.did), clean(&new.name), heard_for(new.container_seconds));
+    let process = clean(&first.process);
+    format!("{did} {name} (process {process}, pid {}; never by this workload in {heard}; {:.2} nats)", first.tgid, new.nats)
 }
 
 /// How long training listened.

@@ -2,7 +2,8 @@
 //!
 //! In: nothing by itself; its neighbours fill it in. Out: its verdict and its loss ratio. Never: another container.
 
-use crate::containers::names::Names;
+use crate::containers::firsts::Firsts;
+use crate::containers::names::{Names, New};
 use crate::containers::thread::{Thread, ThreadId};
 use crate::detect::evidence::Evidence;
 use crate::detect::score::{Recent, Score};
@@ -17,7 +18,7 @@ use surprisal_proto::v1;
 /// Bytes that a container takes, at most, without its threads: names within the limits of `ingest::wire`, what its last calls were about,
 /// and [`crate::detect::score::KEPT`] windows of evidence. One with names of usual length and a steady score takes a tenth of it; measured
 /// by `tests/memory.rs`.
-pub const CONTAINER_BYTES: usize = 72 << 10;
+pub const CONTAINER_BYTES: usize = 128 << 10;
 
 /// Evidence, and who made the calls.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Shown {
     /// What each of its surprising calls was about, as far as it was known when the window was judged.
     pub(super) names: Vec<Option<Arc<str>>>,
     /// What its calls were about that training never saw.
-    pub(super) new_names: Vec<v1::NewName>,
+    pub(super) new_names: Vec<New>,
 }
 
 /// A container.
@@ -64,6 +65,8 @@ pub(super) struct Entry {
     pub(super) network: Option<v1::Network>,
     /// What its last named calls were about.
     pub(super) names: Names,
+    /// What it did for the first time.
+    pub(super) firsts: Firsts,
     /// Names that its agent says were not told, and not read.
     pub(super) nameless: (u64, u64),
     /// Version of the profile that `recent` and `judged` are of.
@@ -78,6 +81,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// What was said so far was said of something else: scores start over.
+    pub(super) fn start_over(&mut self) {
+        self.recent.clear();
+        self.firsts.clear();
+        self.judged = 0;
+    }
+
     /// A window of so many calls is not scored: there is too much to do.
     pub(super) fn shed(&mut self, calls: usize) {
         self.shed_windows += 1;

@@ -114,9 +114,8 @@ impl Registry {
             let renamed = entry.workload != workload;
             if renamed {
                 // It was not named before, or is another one now: what was said was said of something else.
-                entry.recent.clear();
+                entry.start_over();
                 entry.version = None;
-                entry.judged = 0;
             }
             entry.workload.clone_from(&workload);
             entry.about = about.about.clone();

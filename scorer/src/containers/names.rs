@@ -16,8 +16,10 @@ use surprisal_proto::{names, token::Token, v1};
 const NAMES_MAX: usize = 64;
 /// Bytes of their texts, at most.
 const BYTES_MAX: usize = 4 << 10;
+/// Bytes that people see of a name, at most: windows that are kept hold on to them.
+const SHOWN_MAX: usize = 128;
 /// New names shown of a window, at most.
-const NEW_MAX: usize = 5;
+const NEW_MAX: usize = 3;
 
 /// What one call was about.
 #[derive(Clone, Debug)]
@@ -28,15 +30,27 @@ pub(super) struct Told {
     /// The name itself.
     pub(super) text: Arc<str>,
     pub(super) relative: bool,
-    /// As people see it.
+    /// As people see it, at most [`SHOWN_MAX`] bytes of it.
     pub(super) shown: Arc<str>,
+}
+
+impl Told {
+    fn bytes(&self) -> usize {
+        self.text.len() + if Arc::ptr_eq(&self.text, &self.shown) { 0 } else { self.shown.len() }
+    }
 }
 
 impl From<wire::Name> for Told {
     fn from(name: wire::Name) -> Self {
         let wire::Name { container: _, tgid, tid, sequence, token, text, relative, shown } = name;
+        let shown = if shown.len() > SHOWN_MAX { cut(&shown).into() } else { shown };
         Self { thread: ThreadId { tgid, tid }, sequence, token, text, relative, shown }
     }
+}
+
+fn cut(shown: &str) -> String {
+    let end = shown.floor_char_boundary(SHOWN_MAX - '…'.len_utf8());
+    format!("{}…", &shown[..end])
 }
 
 /// What of a window training did not see.
@@ -45,7 +59,32 @@ pub(super) struct News {
     /// The highest surprisal of its new names.
     pub(super) score: Score,
     /// In the order of [`Kind`], at most [`NEW_MAX`].
-    pub(super) names: Vec<v1::NewName>,
+    pub(super) names: Vec<New>,
+}
+
+/// Something that a workload's calls were never about in training.
+#[derive(Clone, Debug)]
+pub(super) struct New {
+    pub(super) kind: Kind,
+    pub(super) token: Token,
+    pub(super) sequence: u64,
+    pub(super) shown: Arc<str>,
+    /// Its surprisal.
+    pub(super) nats: f64,
+}
+
+impl New {
+    /// As the wire has it, of a training that listened so long.
+    pub(super) fn message(&self, container_seconds: f64) -> v1::NewName {
+        v1::NewName {
+            did: self.kind.did().to_owned(),
+            name: self.shown.to_string(),
+            call: names::words(self.token),
+            sequence: self.sequence,
+            container_seconds,
+            nats: self.nats,
+        }
+    }
 }
 
 /// The last names, oldest first.
@@ -58,12 +97,12 @@ pub(super) struct Names {
 impl Names {
     /// Takes one. Returns how many older ones had to go.
     pub(super) fn add(&mut self, told: Told) -> u64 {
-        self.bytes += told.shown.len();
+        self.bytes += told.bytes();
         self.last.push_back(told);
         let mut forgotten = 0;
         while self.last.len() > NAMES_MAX || self.bytes > BYTES_MAX {
             let Some(told) = self.last.pop_front() else { break };
-            self.bytes -= told.shown.len();
+            self.bytes -= told.bytes();
             forgotten += 1;
         }
         forgotten
@@ -77,25 +116,19 @@ impl Names {
     /// What a window of a thread is about that training did not see.
     pub(super) fn new_in(&self, thread: ThreadId, window: Range<u64>, seen: &Seen) -> News {
         let of_it = self.last.iter().filter(|told| told.thread == thread && window.contains(&told.sequence));
-        let mut new: Vec<_> = of_it
-            .map(|told| (Kind::of(told.token), told))
-            .filter_map(|(kind, told)| Some((kind, told, seen.known.surprisal(kind, &told.text, told.relative)?)))
-            .collect();
-        let highest = new.iter().map(|(_, _, nats)| *nats).fold(0.0, f64::max);
-        new.sort_by_key(|(kind, told, _)| (*kind, told.sequence));
+        let new = |told: &Told| {
+            let kind = Kind::of(told.token);
+            let nats = seen.known.surprisal(kind, &told.text, told.relative)?;
+            Some(New { kind, token: told.token, sequence: told.sequence, shown: Arc::clone(&told.shown), nats })
+        };
+        let mut names: Vec<_> = of_it.filter_map(new).collect();
+        let highest = names.iter().map(|new| new.nats).fold(0.0, f64::max);
+        names.sort_by_key(|new| (new.kind, new.sequence));
         // The same again is nothing new; a sort by name would lose which came first.
         let mut said = HashSet::new();
-        new.retain(|(kind, told, _)| said.insert((*kind, Arc::clone(&told.text))));
-        new.truncate(NEW_MAX);
-        let say = |(kind, told, nats): (Kind, &Told, f64)| v1::NewName {
-            did: kind.did().to_owned(),
-            name: told.shown.to_string(),
-            call: names::words(told.token),
-            sequence: told.sequence,
-            container_seconds: seen.container_seconds,
-            nats,
-        };
-        News { score: Score::new(highest), names: new.into_iter().map(say).collect() }
+        names.retain(|new| said.insert((new.kind, Arc::clone(&new.shown))));
+        names.truncate(NEW_MAX);
+        News { score: Score::new(highest), names }
     }
 }
 
@@ -109,7 +142,8 @@ mod tests {
 
     fn told(thread: ThreadId, sequence: u64, call: &str, text: &str) -> Told {
         let token = names::parse(call).expect("a call");
-        Told { thread, sequence, token, text: text.into(), relative: false, shown: text.into() }
+        let text: Arc<str> = text.into();
+        Told { thread, sequence, token, shown: Arc::clone(&text), text, relative: false }
     }
 
     fn shown(names: &Names, thread: ThreadId, sequence: u64) -> Option<&str> {
@@ -162,7 +196,7 @@ mod tests {
         names.add(told(B, 12, "execve", "/bin/other"));
         let new = |window| {
             let new = names.new_in(A, window, &seen);
-            new.names.into_iter().map(|new| format!("{} {}", new.did, new.name)).collect::<Vec<_>>()
+            new.names.into_iter().map(|new| format!("{} {}", new.kind.did(), new.shown)).collect::<Vec<_>>()
         };
         assert_eq!(new(10..20), ["ran /bin/bash", "talked to 1.2.3.4:4444", "read /etc/shadow"]);
         assert_eq!(new(10..11), Vec::<String>::new());

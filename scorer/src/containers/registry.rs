@@ -6,6 +6,7 @@
 //! What agents say comes in by `intake`, time by `time`; `view` is what queries see.
 
 use crate::containers::entry::{Entry, Shown};
+use crate::containers::firsts::By;
 use crate::containers::job::{Job, Key};
 use crate::containers::limits::Limits;
 use crate::containers::names::News;
@@ -174,8 +175,7 @@ impl Registry {
         self.judging.pass(1);
         if entry.version.as_ref() != Some(&finding.version) {
             // Scores of different models do not compare.
-            entry.recent.clear();
-            entry.judged = 0;
+            entry.start_over();
             entry.version = Some(Arc::clone(&finding.version));
         }
         entry.windows += 1;
@@ -195,6 +195,8 @@ impl Registry {
         if entry.peak.is_none_or(|(peak, _)| score > peak) {
             entry.peak = Some((score, now.wall));
         }
+        let by = By { thread: job.thread, process: Arc::clone(&job.process), mono: now.mono, at: now.wall };
+        entry.firsts.add(&news.names, &by);
         let worth = Worth { score, anomalous, kinds: finding.evidence.kinds() };
         let shown = || Shown {
             thread: job.thread,
@@ -227,8 +229,7 @@ impl Registry {
             if old != new {
                 entry.revision = self.revision;
                 if old.map(|j| &j.version) != new.map(|j| &j.version) {
-                    entry.recent.clear();
-                    entry.judged = 0;
+                    entry.start_over();
                 }
             }
         }

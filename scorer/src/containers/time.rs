@@ -74,6 +74,9 @@ impl Registry {
             let silent = |(_, t): &(&ThreadId, &Thread)| !t.flushed && since(t.heard) >= QUIET;
             quiet.extend(entry.threads.iter().filter(silent).map(|(id, _)| (key.clone(), *id)));
             // The score of the dead is their last.
+            if entry.ended.is_none() {
+                entry.firsts.expire(now.mono);
+            }
             if entry.ended.is_none() && entry.recent.expire(now.mono) {
                 changed.push(key.clone());
             }

@@ -120,7 +120,8 @@ impl Registry {
         // A window in which something ran, was changed or was talked to for the first time says most of what happened.
         top.sort_by_key(|(_, shown)| Reverse(first_times(shown)));
         let highest = top.iter().max_by(|(a, _), (b, _)| a.nats().total_cmp(&b.nats()));
-        let evidence = top.iter().map(|(_, shown)| evidence(entry, shown));
+        let container_seconds = judge.and_then(|j| j.seen.as_ref()).map_or(0.0, |seen| seen.container_seconds);
+        let evidence = top.iter().map(|(_, shown)| evidence(entry, shown, container_seconds));
         v1::Score {
             container: Some(entry.about.clone()),
             verdict: spell(verdict) as i32,
@@ -145,6 +146,7 @@ impl Registry {
             ended: entry.ended.is_some(),
             observed_ratio: entry.observed,
             judged_ratio: entry.judged_ratio(),
+            first_times: if scored { entry.firsts.messages(container_seconds) } else { Vec::new() },
             names_left_out: self.nodes.get(&key.node).is_some_and(|node| node.names_left_out),
         }
     }
@@ -165,12 +167,12 @@ fn token(order: Order<'_>) -> String {
 
 /// In how many ways a window did something for the first time that changes something: ran, changed, talked.
 fn first_times(shown: &Shown) -> usize {
-    let did = |kind: Kind| shown.new_names.iter().any(|new| new.did == kind.did());
+    let did = |kind: Kind| shown.new_names.iter().any(|new| new.kind == kind);
     [Kind::Run, Kind::Change, Kind::Talk].into_iter().filter(|kind| did(*kind)).count()
 }
 
 /// A window, who made its calls, and what they were about: a name may have come after the window was judged.
-fn evidence(entry: &Entry, shown: &Shown) -> v1::Evidence {
+fn evidence(entry: &Entry, shown: &Shown, container_seconds: f64) -> v1::Evidence {
     let mut evidence = shown.evidence.to_proto();
     for (n, surprise) in evidence.surprises.iter_mut().enumerate() {
         let known = shown.names.get(n).cloned().flatten();
@@ -184,7 +186,7 @@ fn evidence(entry: &Entry, shown: &Shown) -> v1::Evidence {
         tid: shown.thread.tid,
         process: shown.process.to_string(),
         by_exec: shown.by_exec,
-        new_names: shown.new_names.clone(),
+        new_names: shown.new_names.iter().map(|new| new.message(container_seconds)).collect(),
         ..evidence
     }
 }

@@ -19,7 +19,7 @@ fn svg(shown: &str) -> String {
 mod tests {
     use super::svg;
     use crate::demo::{
-        scores::{Expected, NewName, Score, Surprise, Window},
+        scores::{Expected, FirstTime, NewName, Score, Surprise, Window},
         screen::{evidence_lines, score_line},
     };
 
@@ -41,7 +41,8 @@ mod tests {
             never_seen: true,
             name: "/bin/bash".to_owned(),
         };
-        let new = NewName { did: "talked to".to_owned(), name: "10.0.3.7:4444".to_owned() };
+        let new = NewName { did: "talked to".to_owned(), name: "10.0.3.7:4444".to_owned(), nats: 9.1 };
+        let ran = NewName { did: "ran".to_owned(), name: "/bin/dash".to_owned(), nats: 8.2 };
         let window = Window {
             process: "redis".to_owned(),
             score: 7.0,
@@ -54,6 +55,7 @@ mod tests {
             value: Some(7.0),
             threshold: Some(2.0),
             evidence: vec![window],
+            first_times: vec![FirstTime { new: ran, process: "dash".to_owned(), pid: 7 }],
             ..Score::default()
         };
         let mut lines = vec![score_line(Some(&score))];
@@ -68,6 +70,7 @@ mod tests {
             "threshold 2.00",
             "execve <&> /bin/bash",
             "talked to 10.0.3.7:4444",
+            "ran /bin/dash (process dash, pid 7): 8.2 nats",
             "never seen in training",
             "read (90 %)",
         ] {

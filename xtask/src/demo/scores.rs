@@ -23,6 +23,8 @@ pub(super) struct Score {
     pub(super) value: Option<f64>,
     pub(super) threshold: Option<f64>,
     pub(super) evidence: Vec<Window>,
+    /// What it did for the first time.
+    pub(super) first_times: Vec<FirstTime>,
 }
 
 /// A surprising window.
@@ -44,6 +46,18 @@ pub(super) struct Window {
 pub(super) struct NewName {
     pub(super) did: String,
     pub(super) name: String,
+    /// Its surprisal.
+    pub(super) nats: f64,
+}
+
+/// Something done for the first time, and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct FirstTime {
+    #[serde(flatten)]
+    pub(super) new: NewName,
+    pub(super) process: String,
+    pub(super) pid: u32,
 }
 
 /// A surprising call.

@@ -98,6 +98,11 @@ pub(super) fn score_line(score: Option<&Score>) -> String {
 
 pub(super) fn evidence_lines(score: &Score) -> Vec<String> {
     let mut lines = Vec::new();
+    for (n, first) in score.first_times.iter().filter(|first| first.new.did != "read").enumerate() {
+        let head = if n == 0 { "for the first time:" } else { "" };
+        let said = paint(&format!("{} {}", first.new.did, first.new.name), RED);
+        lines.push(format!("   {head:<19} {said} (process {}, pid {}): {:.1} nats", first.process, first.pid, first.new.nats));
+    }
     for window in score.evidence.iter().take(WINDOWS) {
         let head =
             format!("process {} (pid {}, thread {}): {:.2} nats a call", window.process, window.pid, window.tid, window.score);

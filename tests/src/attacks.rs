@@ -24,7 +24,7 @@ pub use target::{SERVERS, Target};
 /// An attack on a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Short, and its own.
+    /// Short, and its own among those of its server.
     pub name: &'static str,
     /// Whom it attacks: one of [`SERVERS`].
     pub server: &'static str,
@@ -50,6 +50,10 @@ enum Ready {
     Sink,
     /// A mining pool.
     Pool,
+    /// Somewhere to send datagrams to.
+    Datagrams,
+    /// A container engine's socket in the target's container, which somebody mounted there; the port says nothing.
+    Engine,
 }
 
 /// What an attack came to.
@@ -78,6 +82,8 @@ impl Scenario {
                 Ready::Shell(lines) => Talk::Type(lines.iter().map(|l| (*l).to_owned()).collect(), Duration::from_millis(600)),
                 Ready::Sink => Talk::Take,
                 Ready::Pool => Talk::Pool,
+                Ready::Datagrams => return Service::datagrams(&target.network, *port),
+                Ready::Engine => return Service::engine(&target.engine_socket()?),
             };
             Service::start(&target.network, *port, talk)
         };
@@ -117,12 +123,12 @@ mod tests {
 
     #[test]
     fn the_suite_is_whole() {
-        let names: BTreeSet<_> = SCENARIOS.iter().map(|s| s.name).collect();
+        let names: BTreeSet<_> = SCENARIOS.iter().map(|s| (s.server, s.name)).collect();
         assert_eq!(names.len(), SCENARIOS.len(), "two scenarios share a name");
-        assert!(SCENARIOS.len() >= 12, "{} scenarios", SCENARIOS.len());
+        assert!(SCENARIOS.len() >= 30 && SERVERS.len() >= 8, "{} scenarios", SCENARIOS.len());
         let servers: BTreeSet<_> = SCENARIOS.iter().map(|s| s.server).collect();
         assert_eq!(servers, BTreeSet::from(SERVERS));
-        for scenario in SCENARIOS {
+        for scenario in SCENARIOS.iter() {
             assert!(scenario.technique.starts_with('T') && !scenario.proof.is_empty(), "{}", scenario.name);
         }
     }

@@ -83,6 +83,11 @@ pub fn mariadb() -> Result<Archive> {
     debian_and("mariadb", &packages, MARIADB)
 }
 
+/// Debian's PostgreSQL: the server with an empty database in /var/lib/postgresql/data that trusts everybody, and the clients.
+pub fn postgres() -> Result<Archive> {
+    debian_and("postgres", &["postgresql-15", "postgresql-client-15", "util-linux", "bash", "coreutils"], POSTGRES)
+}
+
 /// Debian's Python with what the web application of tests/fixtures/webapp needs.
 pub fn webapp() -> Result<Archive> {
     debian("webapp", &["python3", "python3-pymysql", "bash", "coreutils"])
@@ -151,6 +156,18 @@ printf '[mariadbd]\ninnodb-log-file-size=32M\n' > "$1"/etc/mysql/my.cnf
 chroot "$1" mariadb-install-db --user=mysql --datadir=/var/lib/mysql --skip-test-db --skip-name-resolve --force \
     --auth-root-authentication-method=normal >/dev/null
 for name in binlog upgrade check import show plugin; do rm -f "$1"/usr/bin/mariadb-$name; done
+"#;
+
+/// An empty database, made once and not at each start.
+const POSTGRES: &str = r#"set -e
+printf 'postgres:x:102:102::/var/lib/postgresql:/bin/bash
+' >> "$1"/etc/passwd
+printf 'postgres:x:102:
+' >> "$1"/etc/group
+mkdir -p "$1"/var/lib/postgresql "$1"/var/run/postgresql
+chown -R 102:102 "$1"/var/lib/postgresql "$1"/var/run/postgresql
+[ -e "$1"/dev/null ] || mknod -m 666 "$1"/dev/null c 1 3
+chroot "$1" setpriv --reuid=102 --regid=102 --clear-groups /usr/lib/postgresql/15/bin/initdb     --pgdata=/var/lib/postgresql/data --auth=trust --no-locale --encoding=UTF8 --no-sync --username=postgres >/dev/null
 "#;
 
 /// Byte-compiled here and not at each start.

@@ -5,13 +5,17 @@
 
 pub mod mariadb;
 pub mod nginx;
+pub mod postgres;
 pub mod redis;
+pub mod shop;
 pub mod static_files;
 pub mod webapp;
 
 pub use mariadb::{Mariadb, Slap};
 pub use nginx::Nginx;
+pub use postgres::Postgres;
 pub use redis::Redis;
+pub use shop::Shop;
 pub use static_files::StaticFiles;
 pub use webapp::WebApp;
 

@@ -9,8 +9,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     fs::File,
     io::{ErrorKind, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::AsFd as _,
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    os::{fd::AsFd as _, unix::net::UnixListener},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -137,6 +138,46 @@ impl Service {
         Ok(Self { taken, stop, busy, thread: Some(thread) })
     }
 
+    /// Takes datagrams on `port` of loopback in `network`.
+    pub fn datagrams(network: &Netns, port: u16) -> Result<Self> {
+        let socket = inside(network, || UdpSocket::bind((Ipv4Addr::LOCALHOST, port)))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        Ok(Self::polled(move |taken| {
+            let mut buffer = [0; 2048];
+            if let Ok(n) = socket.recv(&mut buffer) {
+                keep(taken, &buffer[..n]);
+            }
+        }))
+    }
+
+    /// Answers at the socket `path` as a container engine without containers does: a stand-in.
+    pub fn engine(path: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(path).with_context(|| format!("listening at {}", path.display()))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self::polled(move |taken| match listener.accept() {
+            Ok((mut stream, _)) => {
+                let mut buffer = [0; 2048];
+                let asked = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read(&mut buffer));
+                keep(taken, &buffer[..asked.unwrap_or(0)]);
+                // Who asked may be gone.
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n[]\n");
+            }
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }))
+    }
+
+    /// Does `once` again and again until it is dropped.
+    fn polled(mut once: impl FnMut(&Mutex<Vec<u8>>) + Send + 'static) -> Self {
+        let (taken, stop) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicBool>::default());
+        let (into, stopped) = (Arc::clone(&taken), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                once(&into);
+            }
+        });
+        Self { taken, stop, busy: Arc::default(), thread: Some(thread) }
+    }
+
     /// What has come in so far.
     pub fn taken(&self) -> String {
         String::from_utf8_lossy(&self.taken.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
@@ -157,6 +198,12 @@ impl Drop for Service {
             let _ = thread.join();
         }
     }
+}
+
+fn keep(taken: &Mutex<Vec<u8>>, bytes: &[u8]) {
+    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    let room = KEPT.saturating_sub(taken.len()).min(bytes.len());
+    taken.extend_from_slice(&bytes[..room]);
 }
 
 fn serve(mut stream: TcpStream, talk: &Talk, taken: &Mutex<Vec<u8>>, stop: &AtomicBool) -> std::io::Result<()> {
@@ -184,10 +231,7 @@ fn serve(mut stream: TcpStream, talk: &Talk, taken: &Mutex<Vec<u8>>, stop: &Atom
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => {
-                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = KEPT.saturating_sub(taken.len()).min(n);
-                taken.extend_from_slice(&buffer[..room]);
-                drop(taken);
+                keep(taken, &buffer[..n]);
                 if matches!(talk, Talk::Pool) {
                     stream.write_all(b"{\"method\":\"job\",\"params\":{\"blob\":\"0e0e\",\"target\":\"b88d0600\"}}\n")?;
                 }

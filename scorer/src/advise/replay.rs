@@ -197,3 +197,6 @@ fn run(calls: Calls) -> v1::Calls {
         by_exec: calls.by_exec,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,8 +102,11 @@ impl Registry {
 
     fn name(&mut self, node: &Arc<str>, name: wire::Name, now: Now) {
         if let Some(entry) = self.entry(node, &name.container, now) {
+            let thread = ThreadId { tgid: name.tgid, tid: name.tid };
+            let late = entry.threads.get(&thread).is_some_and(|t| t.cutter.has_cut(name.sequence));
             let forgotten = entry.names.add(name.into());
             self.metrics.names.inc();
+            self.metrics.names_late.inc_by(u64::from(late));
             self.metrics.names_forgotten.inc_by(forgotten);
         }
     }

@@ -163,6 +163,7 @@ fn a_name_finds_its_call() {
     judged(&mut s);
     s.take(name(1, "/after"));
     s.take(name(64, "/another"));
+    assert_eq!(s.registry.metrics.names_late.get(), 1);
     let shown = |s: &Scene| s.score("a").evidence[0].surprises.iter().map(|surprise| surprise.name.clone()).collect::<Vec<_>>();
     assert_eq!(shown(&s), ["/before", "/after", ""]);
     // What was known then is kept, however many come after.

@@ -76,9 +76,9 @@ impl Registry {
             // The score of the dead is their last.
             if entry.ended.is_none() {
                 entry.firsts.expire(now.mono);
-            }
-            if entry.ended.is_none() && entry.recent.expire(now.mono) {
-                changed.push(key.clone());
+                if entry.recent.expire(now.mono) {
+                    changed.push(key.clone());
+                }
             }
         }
         self.threads -= forgotten;

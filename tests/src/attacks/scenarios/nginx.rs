@@ -1,4 +1,6 @@
-//! nginx.
+//! Attacks on nginx.
+//!
+//! In: a target that is one. Out: scenarios. Never: another server's.
 
 use super::moves::{FETCH, LOOK_AROUND, SECRETS, dropped};
 use crate::attacks::{

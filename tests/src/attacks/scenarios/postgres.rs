@@ -1,4 +1,6 @@
-//! PostgreSQL.
+//! Attacks on PostgreSQL.
+//!
+//! In: a target that is one. Out: scenarios. Never: another server's.
 
 use super::moves::{LOOK_AROUND, LOOT};
 use crate::attacks::{Ready, Scenario, target::TOKEN_TEXT};

@@ -1,4 +1,6 @@
-//! Redis.
+//! Attacks on redis.
+//!
+//! In: a target that is one. Out: scenarios. Never: another server's.
 
 use super::moves::{ADD_USER, FETCH, POOL, PRELOAD, SECRETS, SHELL, dropped};
 use crate::attacks::{Ready, Scenario, attacker, target::TOKEN_TEXT};

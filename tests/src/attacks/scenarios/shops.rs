@@ -1,4 +1,6 @@
-//! The small shops: Apache, Node.js, Java.
+//! Attacks on the small shops: Apache, Node.js, Java.
+//!
+//! In: a target that is one. Out: scenarios. Never: another server's.
 
 use super::moves::{DRIP, LOOK_AROUND, LOOT, PLANT_KEY, TUNNEL};
 use crate::attacks::{Ready, Scenario};
@@ -35,7 +37,7 @@ pub(super) const ALL: &[Scenario] = &[
         what: "sends the token out in the names of thirty DNS questions",
         services: &[(53, Ready::Datagrams)],
         act: |t| t.run(TUNNEL),
-        proof: "tunnelled 30",
+        proof: "\u{4}evil\u{4}test",
     },
     Scenario {
         name: "slow-exfiltration",
@@ -45,7 +47,7 @@ pub(super) const ALL: &[Scenario] = &[
         what: "sends a file out at a kilobyte a second",
         services: &[(LOOT, Ready::Sink)],
         act: |t| t.run(DRIP),
-        proof: "dripped",
+        proof: "All sales are final",
     },
     Scenario {
         name: "deserialise",

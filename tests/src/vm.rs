@@ -106,7 +106,8 @@ fn boot_once(qemu: &Path, kernel: &Path, initramfs: &Path, log: &Path, start: Du
     command.args(["-machine", "q35", "-m", "1024", "-smp", "2", "-accel", "tcg,thread=multi"]);
     // Without cmpxchg16b: software emulation of qemu 7.2 gets its flags wrong, and 6.12 panics.
     command.args(["-cpu", "max,cx16=off", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]);
-    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs).args(["-append", "console=ttyS0 panic=-1 quiet"]);
+    // Level 5 shows what a kernel that hangs was doing: its stacks are warnings.
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs).args(["-append", "console=ttyS0 panic=-1 loglevel=5"]);
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     let mut child = command.spawn().with_context(|| format!("starting {}", qemu.display()))?;
     let begun = Instant::now();

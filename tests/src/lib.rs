@@ -32,6 +32,7 @@ pub mod kubernetes;
 pub mod netns;
 pub mod oci;
 pub mod program;
+pub mod quiet;
 #[cfg(feature = "recordings")]
 pub mod recording;
 pub mod scene;

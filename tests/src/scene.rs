@@ -93,16 +93,14 @@ impl Scene {
 
     /// The same load once more without pauses, `bursts` in all, while the clients themselves are frozen.
     pub fn hurry(&self, bursts: u64) -> Result<Container> {
-        // On a busy machine runc gives up now and then ("unable to freeze") while the clients fork.
-        let paused = || self.containerd.ctr(&["task", "pause", self.clients.id()]);
-        (0..5).find_map(|_| paused().ok()).map_or_else(paused, Ok)?;
+        self.clients.pause()?;
         let command = load(&vec![0.0; self.pauses.len()], bursts.div_ceil(self.pauses.len() as u64));
         self.containerd.run(&Run::new("hurry", &images::redis()?, &["bash", "-c", &command]).netns(&self.network.path()))
     }
 
     /// Lets the clients go on after [`Scene::hurry`].
     pub fn resume(&self) -> Result<()> {
-        self.containerd.ctr(&["task", "resume", self.clients.id()]).map(drop)
+        self.clients.resume()
     }
 
     /// Begins the attack; it goes on in the background, and prints what the attacker sees.

@@ -51,6 +51,23 @@ impl Load {
         wait_until(&self.container, &format!("{text:?} {times} times"), timeout, |log| log.matches(text).count() >= goal)
     }
 
+    /// Freezes it: its connections stay, and nothing comes on them.
+    pub fn pause(&self) -> Result<()> {
+        self.container.pause()
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<()> {
+        self.container.resume()
+    }
+
+    /// Ends it in the middle of what it does, and removes it. It is not frozen.
+    pub fn kill(self) -> Result<()> {
+        self.container.signal("KILL")?;
+        self.container.wait(Duration::from_mins(1));
+        self.container.remove()
+    }
+
     /// Lets it finish what it does, removes it, and returns what it wrote; an error when it had ended by itself.
     pub fn stop(self) -> Result<String> {
         ensure!(self.container.is_running(), "{} ended by itself; it wrote:\n{}", self.container.id(), self.log());

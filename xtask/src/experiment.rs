@@ -5,7 +5,10 @@
 
 mod adfa_ld;
 mod attacks;
+mod line;
 mod mariadb;
+mod poisson;
+mod quiet;
 mod scorer;
 
 use anyhow::Result;
@@ -25,6 +28,8 @@ enum What {
     Attacks(attacks::Args),
     /// MariaDB under three loads, attacked with sqlmap, beside what Cosmos printed; needs root
     Mariadb(mariadb::Args),
+    /// Servers that nobody attacks, under load that changes: false alarms a container-day; needs root
+    Quiet(quiet::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -32,5 +37,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::AdfaLd(args) => adfa_ld::run(args),
         What::Attacks(args) => attacks::run(args),
         What::Mariadb(args) => mariadb::run(args),
+        What::Quiet(args) => quiet::run(args),
     }
 }

@@ -91,9 +91,13 @@ pub struct Normal {
 
 /// Records `targets` for `time` into `file`.
 pub fn record(containerd: &Containerd, targets: &[Target], time: Duration, file: &Path) -> Result<()> {
+    record_selected(containerd, &selects(targets), time, file)
+}
+
+/// Records what `selects`, the agent's own words, choose.
+pub fn record_selected(containerd: &Containerd, selects: &[String], time: Duration, file: &Path) -> Result<()> {
     let seconds = time.as_secs().to_string();
     let output = file.to_str().context("a path in UTF-8")?;
-    let selects = selects(targets);
     let mut args = vec!["record", "--output", output, "--label", "normal", "--duration", &seconds];
     args.extend(selects.iter().flat_map(|s| ["--select", s]));
     let mut recorder = agent::start(containerd.scratch(), &args)?;

@@ -71,7 +71,7 @@ pub(super) fn maxima(said: &[Said], abnormal: &[(Instant, Instant)], began: Inst
 }
 
 /// Process and call that stand first in an answer's evidence.
-pub(super) fn first_surprise(score: &Value) -> (String, String) {
+pub(crate) fn first_surprise(score: &Value) -> (String, String) {
     let window = &score["evidence"][0];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (text(&window["process"]), text(&window["surprises"][0]["call"]))
@@ -79,26 +79,33 @@ pub(super) fn first_surprise(score: &Value) -> (String, String) {
 
 /// `scores watch`, whose lines go to `log`.
 pub(super) fn watch(url: &str, log: &Log) -> Result<Child> {
+    let log = Arc::clone(log);
+    follow(url, move |id, at, mut score| {
+        // All that is looked at later: hours of answers are kept.
+        if let Some(evidence) = score["evidence"].as_array_mut() {
+            evidence.truncate(1);
+        }
+        lock(&log).entry(id).or_default().push(Said { at, score });
+    })
+}
+
+/// `scores watch`, whose lines are handed to `take` with their container's id, one after the other.
+pub(crate) fn follow(url: &str, mut take: impl FnMut(String, Instant, Value) + Send + 'static) -> Result<Child> {
     let mut command = scorer::command(&["scores", "watch", "--scorer", url, "-o", "json"])?;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting scores watch")?;
     let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
-    let log = Arc::clone(log);
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let Ok(mut score) = serde_json::from_str::<Value>(&line) else { continue };
-            // All that is looked at later: hours of answers are kept.
-            if let Some(evidence) = score["evidence"].as_array_mut() {
-                evidence.truncate(1);
-            }
+            let Ok(score) = serde_json::from_str::<Value>(&line) else { continue };
             let Some(id) = score["id"].as_str().map(str::to_owned) else { continue };
-            lock(&log).entry(id).or_default().push(Said { at: Instant::now(), score });
+            take(id, Instant::now(), score);
         }
     });
     Ok(child)
 }
 
 /// What a panicking thread left is a value like any other.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -185,7 +185,8 @@ fn postgres(containerd: &Containerd) -> Result<Target> {
 
 fn shop_on(containerd: &Containerd, kind: Shop) -> Result<Target> {
     let network = Arc::new(Netns::new(containerd.scratch())?);
-    let (server, visitors) = kind.start(containerd, &network, kind.name())?;
+    let server = kind.start(containerd, &network, kind.name())?;
+    let visitors = kind.visitors(containerd, &network, kind.name())?;
     Ok(Target { name: kind.name(), server, network, door: Door::Shop(kind), _clients: vec![Client::Load(visitors)] })
 }
 

@@ -86,12 +86,10 @@ impl Shop {
         }
     }
 
-    /// Starts one as container `id`, with visitors in container `id-visitors`.
-    pub fn start(self, containerd: &Containerd, network: &Netns, id: &str) -> Result<(Container, Load)> {
+    /// Starts one as container `id`; waits until it answers.
+    pub fn start(self, containerd: &Containerd, network: &Netns, id: &str) -> Result<Container> {
         let image = self.image()?;
         import_once(containerd, &image)?;
-        let python = images::python()?;
-        import_once(containerd, &python)?;
         let directory = containerd.scratch().path().join(id);
         let write = |name: &str, text: String, mode: u32| {
             let path: PathBuf = directory.join(name);
@@ -112,11 +110,19 @@ impl Shop {
         if self != Self::Apache {
             wait_for_log(&container, "serving", Duration::from_mins(1))?;
         }
+        Ok(container)
+    }
+
+    /// Starts its visitors in container `id-visitors`.
+    pub fn visitors(self, containerd: &Containerd, network: &Netns, id: &str) -> Result<Load> {
+        let python = images::python()?;
+        import_once(containerd, &python)?;
+        let directory = containerd.scratch().path().join(id);
         let mut command = vec!["python3", "/srv/visitors.py", "3"];
         command.extend(self.paths());
         let visitors = Run::new(&format!("{id}-visitors"), &python, &command).netns(&network.path()).mount(&directory, "/srv");
         let visitors = containerd.run(&visitors)?;
         wait_for_log(&visitors, "visitors are here", Duration::from_secs(30))?;
-        Ok((container, Load::new(visitors)))
+        Ok(Load::new(visitors))
     }
 }

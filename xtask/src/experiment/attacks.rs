@@ -9,10 +9,9 @@
 mod rate;
 
 use crate::{
-    build_ebpf,
+    experiment::line,
     interrupt::Interrupt,
-    setup::{self, Part},
-    shell::{self, Exit, NO_RIGHTS},
+    shell::{Exit, NO_RIGHTS},
 };
 use anyhow::{Context as _, Result};
 use rate::Rate;
@@ -74,19 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let interrupt = Interrupt::catch()?;
     if !args.no_build {
-        setup::ensure(&[Part::Bpf, Part::Libtorch, Part::Containers])?;
-        build_ebpf::build()?;
-        let mut cargo = shell::cargo();
-        shell::run(cargo.args([
-            "build",
-            "--locked",
-            "-p",
-            "surprisal-agent",
-            "-p",
-            "surprisal-scorer",
-            "-p",
-            "surprisal-learn",
-        ]))?;
+        line::build()?;
     }
     let begin = Instant::now();
     let (measured, normal) = experiment(args, &scenarios, &interrupt)?;

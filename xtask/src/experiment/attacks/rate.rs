@@ -8,6 +8,7 @@
 //!    where single scores have an exponential tail. It is fitted by moments for each server, and asked how often its threshold
 //!    is passed. Gumbel, *Statistics of Extremes* (1958), chapters 5 and 6.
 
+use crate::experiment::poisson;
 use surprisal_e2e::attacks::range::{LOOK, Normal};
 
 /// Maxima that a fit needs at least.
@@ -40,7 +41,7 @@ impl Rate {
 
     /// The rate that would show so few alarms in one of twenty such experiments.
     pub(super) fn upper(&self) -> f64 {
-        poisson_upper(self.alarms) / self.hours * 24.0
+        poisson::upper(self.alarms) / self.hours * 24.0
     }
 
     pub(super) fn words(&self) -> String {
@@ -71,38 +72,10 @@ fn beyond(maxima: &[f64], threshold: f64) -> Option<f64> {
     Some(-(-(-(threshold - location) / scale).exp()).exp_m1())
 }
 
-/// One-sided upper 95 % bound of a Poisson mean when `n` events were seen: 3.0 for none.
-fn poisson_upper(n: u32) -> f64 {
-    // P(at most n) falls as the mean grows.
-    let at_most = |mean: f64| {
-        let mut term = (-mean).exp();
-        let mut sum = term;
-        for k in 1..=n {
-            term *= mean / f64::from(k);
-            sum += term;
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 10.0 + 3.0 * f64::from(n));
-    for _ in 0..100 {
-        let middle = f64::midpoint(low, high);
-        if at_most(middle) > 0.05 { low = middle } else { high = middle }
-    }
-    high
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    #[test]
-    fn the_bound_of_a_poisson_mean() {
-        // Half the 95 % quantile of chi-squared with 2(n+1) degrees of freedom.
-        for (n, expect) in [(0, 2.995_732), (1, 4.743_865), (2, 6.295_794), (10, 16.962_219)] {
-            assert!((poisson_upper(n) - expect).abs() < 1e-5, "{n}: {}", poisson_upper(n));
-        }
-    }
 
     #[test]
     fn the_tail_of_maxima() {

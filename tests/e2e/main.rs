@@ -15,4 +15,5 @@ mod naming;
 mod nested;
 mod network;
 mod overload;
+mod quiet;
 mod servers;

@@ -85,7 +85,7 @@ pub(super) fn kinds(
 fn after(deeds: &[Deed], id: &str, at: Instant) -> String {
     let mut before = deeds.iter().filter(|d| d.id == id && d.at <= at && d.end + SHORTLY >= at);
     before.next_back().map_or("nothing was done to it".to_owned(), |deed| {
-        format!("{:.0} s after a {}", (at - deed.at).as_secs_f64(), deed.event.name())
+        format!("{:.0} s after: {}", (at - deed.at).as_secs_f64(), deed.event.name())
     })
 }
 
@@ -102,10 +102,10 @@ mod tests {
         let deeds = [deed(10, 20, Event::Backup), deed(100, 101, Event::Restart)];
         let table = [
             (5, "nothing was done to it"),
-            (15, "5 s after a backup"),
-            (60, "50 s after a backup"),
+            (15, "5 s after: backup"),
+            (60, "50 s after: backup"),
             (61, "nothing was done to it"),
-            (141, "41 s after a restart"),
+            (141, "41 s after: restart"),
         ];
         for (second, expected) in table {
             assert_eq!(after(&deeds, "redis-0", at(second)), expected, "{second}");

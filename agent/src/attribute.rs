@@ -251,7 +251,9 @@ impl Attribution {
         let Some(fresh) = fresh else { return };
         self.totals.calls_in += fresh.tokens.len() as u64;
         self.totals.calls_lost += fresh.gap;
-        let started = self.wall(calls.start_ns.max(fresh.after_ns.unwrap_or(0)));
+        // A thread that ends without another call has a chunk that never began.
+        let started_ns = if calls.start_ns == 0 { now_ns } else { calls.start_ns.max(fresh.after_ns.unwrap_or(0)) };
+        let started = self.wall(started_ns);
         let run = Run {
             tgid: calls.tgid,
             tid: calls.tid,

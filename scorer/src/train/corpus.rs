@@ -141,8 +141,11 @@ impl Corpus {
         if known.sandbox {
             return;
         }
-        let (from, to) = known.span.unwrap_or((at, at));
-        known.span = Some((from.min(at), to.max(at)));
+        // The end of a thread that made no calls since has no time of its own: agents write when the machine booted.
+        if n > 0 {
+            let (from, to) = known.span.unwrap_or((at, at));
+            known.span = Some((from.min(at), to.max(at)));
+        }
         let run = Run { first_sequence: calls.seq, gap: calls.gap, started_ns: at, calls: &calls.calls, last: calls.last };
         let mut cuts = Vec::new();
         let thread = known.threads.entry((calls.pid, calls.tid)).or_default();

@@ -3,8 +3,9 @@
 //! In: a workload's windows. Out: two sets of them. Never: neighbours torn apart at random: windows of one
 //! thread resemble each other, and a random split would call that resemblance a good model.
 //!
-//! Each container's windows are sorted by time and divided into [`BLOCKS`] stretches; every fifth is
-//! held out, never the first: a start happens once, and must be learned. What a held-out stretch does that
+//! Each container's windows are sorted by time and divided into [`BLOCKS`] stretches of as many windows; every fifth is
+//! held out, never the first: a start happens once, and must be learned. It is many windows in little time where
+//! a container then rests, so the first stretch also has all windows of the first [`BLOCKS`]th of its time. What a held-out stretch does that
 //! is nowhere else in the recordings (a quarter of its pairs of consecutive calls are new) is learned too: it
 //! cannot be both learned and held out, and an unlearned start would lift the threshold above every attack.
 //! Such windows are counted (`one_offs`).
@@ -34,7 +35,42 @@ pub struct Split {
 
 /// Of `n` things in the order of time, whether the one of this `rank` is held out.
 pub fn is_held(rank: usize, n: usize) -> bool {
-    rank * BLOCKS / n.max(1) % EVERY == HELD
+    is_held_block(rank * BLOCKS / n.max(1))
+}
+
+fn is_held_block(block: usize) -> bool {
+    block % EVERY == HELD
+}
+
+/// Where a window is in its container's recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Container, and which of its [`BLOCKS`] stretches.
+    pub stretch: (u32, usize),
+    /// Windows of the container before it.
+    pub rank: usize,
+}
+
+/// Each window's place, in the order of `pieces`.
+pub fn places(pieces: &[Piece]) -> Vec<Place> {
+    let mut by_container: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        by_container.entry(piece.container).or_default().push(i);
+    }
+    let mut places = vec![Place::default(); pieces.len()];
+    for (container, mut windows) in by_container {
+        let at = |i: usize| pieces[i].window.started_ns;
+        windows.sort_by_key(|i| at(*i));
+        let (first, n) = (at(windows[0]), windows.len());
+        let twentieth = (at(windows[n - 1]) - first) / BLOCKS as u64;
+        // At most half: what does all that it ever does in its first seconds must be held out too.
+        let start = windows.partition_point(|i| at(*i) - first < twentieth).min(n / 2);
+        for (rank, i) in windows.into_iter().enumerate() {
+            let block = if rank < start { 0 } else { rank * BLOCKS / n };
+            places[i] = Place { stretch: (container, block), rank };
+        }
+    }
+    places
 }
 
 /// Pairs of consecutive calls in a window, context counted in.
@@ -46,17 +82,9 @@ pub fn pairs(piece: &Piece) -> impl Iterator<Item = (Token, Token)> {
 
 /// Splits.
 pub fn split(pieces: &[Piece]) -> Split {
-    let mut by_container: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (i, piece) in pieces.iter().enumerate() {
-        by_container.entry(piece.container).or_default().push(i);
-    }
     let mut split = Split::default();
-    for windows in by_container.values_mut() {
-        windows.sort_by_key(|i| pieces[*i].window.started_ns);
-        let n = windows.len();
-        for (rank, i) in windows.iter().enumerate() {
-            if is_held(rank, n) { &mut split.held_out } else { &mut split.train }.push(*i);
-        }
+    for (i, place) in places(pieces).into_iter().enumerate() {
+        if is_held_block(place.stretch.1) { &mut split.held_out } else { &mut split.train }.push(i);
     }
     let known: HashSet<_> = split.train.iter().flat_map(|i| pairs(&pieces[*i])).collect();
     let (one_offs, held_out): (Vec<_>, Vec<_>) = std::mem::take(&mut split.held_out).into_iter().partition(|i| {
@@ -92,6 +120,21 @@ mod tests {
         let s = split(&pieces);
         let expect: Vec<usize> = [15..20, 40..45, 65..70, 90..95].into_iter().flatten().collect();
         assert_eq!((s.held_out, s.one_offs, s.train.len()), (expect, 0, 80));
+    }
+
+    #[test]
+    fn a_start_of_many_windows_is_one_stretch() {
+        // Windows in the first second, and in each second after it: which of the first second's, and of the others, are held out.
+        let held = |start: u64, seconds: u64| {
+            let times = (0..start).chain((1..seconds).map(|second| second * 1000));
+            let pieces: Vec<_> = times.map(|at| piece(0, at, &[1, 2, 1, 2])).collect();
+            let s = split(&pieces);
+            let of_start = s.held_out.iter().filter(|i| (**i as u64) < start).count();
+            (of_start, s.held_out.len() - of_start)
+        };
+        assert_eq!(held(40, 61), (0, 13));
+        // A start that is nearly all there is.
+        assert_eq!(held(190, 11), (20, 0));
     }
 
     #[test]

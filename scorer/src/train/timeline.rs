@@ -3,7 +3,7 @@
 //! In: a workload's windows, which of them are held out, the scores of the ones that differ. Out: what the threshold is
 //! calibrated on. Never: a model.
 //!
-//! A stretch is one of the [`BLOCKS`] parts of a container's recording, as in [`super::split`]. Only every fifth is
+//! A stretch is one of the parts of a container's recording that [`super::split`] makes. Only every fifth is
 //! held out; the other four fifths were learned, and score low however new they were. What they would have scored had they been
 //! left out is estimated without another training: a call that only one stretch makes, or makes after that
 //! call (a *new* one, had the stretch been left out), would have cost about as much as a new one costs, on top of what the
@@ -13,7 +13,7 @@
 use crate::detect::score::Score;
 use crate::detect::window::{SHORTEST, Window};
 use crate::train::select::Counted;
-use crate::train::split::{BLOCKS, NEW_PAIRS, pairs};
+use crate::train::split::{NEW_PAIRS, pairs, places};
 use crate::train::workload::Piece;
 use std::collections::{BTreeMap, HashMap};
 use surprisal_proto::token::Token;
@@ -31,23 +31,6 @@ fn shape(window: &Window) -> Shape<'_> {
 /// A container's stretch.
 type Stretch = (u32, usize);
 
-/// Each window's stretch, and its place in it.
-fn places(pieces: &[Piece]) -> Vec<(Stretch, usize)> {
-    let mut by_container: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (i, piece) in pieces.iter().enumerate() {
-        by_container.entry(piece.container).or_default().push(i);
-    }
-    let mut places = vec![((0, 0), 0); pieces.len()];
-    for (container, mut windows) in by_container {
-        windows.sort_by_key(|i| pieces[*i].window.started_ns);
-        let n = windows.len();
-        for (rank, i) in windows.into_iter().enumerate() {
-            places[i] = ((container, rank * BLOCKS / n), rank);
-        }
-    }
-    places
-}
-
 /// The held-out windows' scores, stretch by stretch, in the order of time. `scored`: of the windows that differ, those
 /// that were scored; the others (there were too many) are left out.
 pub fn held_out(pieces: &[Piece], held_out: &[usize], scored: &[(Counted<'_>, Score)]) -> Vec<Vec<Score>> {
@@ -56,8 +39,8 @@ pub fn held_out(pieces: &[Piece], held_out: &[usize], scored: &[(Counted<'_>, Sc
     let mut stretches: BTreeMap<Stretch, Vec<(usize, Score)>> = BTreeMap::new();
     for i in held_out {
         if let Some(score) = scores.get(&shape(&pieces[*i].window)) {
-            let (stretch, rank) = places[*i];
-            stretches.entry(stretch).or_default().push((rank, *score));
+            let place = places[*i];
+            stretches.entry(place.stretch).or_default().push((place.rank, *score));
         }
     }
     let in_order = |mut windows: Vec<(usize, Score)>| {
@@ -74,13 +57,13 @@ pub fn left_out(pieces: &[Piece], trained: &[(Counted<'_>, Score)], unseen_nats:
     let places = places(pieces);
     let mut calls: HashMap<Token, Option<Stretch>> = HashMap::new();
     let mut follows: HashMap<(Token, Token), Option<Stretch>> = HashMap::new();
-    for (piece, (stretch, _)) in pieces.iter().zip(&places) {
+    for (piece, place) in pieces.iter().zip(&places) {
         let w = &piece.window;
         for call in w.context.iter().chain(&w.calls) {
-            note(&mut calls, *call, *stretch);
+            note(&mut calls, *call, place.stretch);
         }
         for pair in pairs(piece) {
-            note(&mut follows, pair, *stretch);
+            note(&mut follows, pair, place.stretch);
         }
     }
     // In one stretch only, and that is not the start.

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     say(&format!("recording them for {} s, then training", args.learn));
     let profiles = fleet.learn(Duration::from_secs(args.learn.into()))?;
     interrupt.check()?;
-    say("waiting for a verdict on each");
+    say("waiting for the first verdict");
     let mut watch = fleet.watch(&profiles)?;
     let until = Instant::now() + Duration::from_secs(u64::from(args.minutes) * 60);
     say(&format!("watching them for {} min", args.minutes));

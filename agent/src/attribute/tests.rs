@@ -67,6 +67,28 @@ fn calls_wait_for_names_and_come_after_the_birth() {
 }
 
 #[test]
+fn a_threads_end_without_calls_has_the_time_when_it_was_heard() {
+    let (mut a, mut out) = (attribution(None), Vec::new());
+    a.event(Event::Birth(life(1)), 1, &mut out);
+    a.named(&info("default"), 2, &mut out);
+    a.event(calls(0, &[1], false, false), 3, &mut out);
+    let mut end = calls(1, &[], false, true);
+    if let Event::Calls(end) = &mut end {
+        end.start_ns = 0;
+    }
+    a.event(end, 70, &mut out);
+    let times: Vec<_> = out
+        .iter()
+        .filter_map(|record| match record {
+            Record::Calls { run, .. } => Some(run.started.as_nanosecond()),
+            _ => None,
+        })
+        .collect();
+    // The clock of these tests is 1,000 ns ahead; the first chunk began at 5.
+    assert_eq!(times, [1_005, 1_070]);
+}
+
+#[test]
 fn a_container_that_ended_before_it_was_named_loses_nothing() {
     let (mut a, mut out) = (attribution(None), Vec::new());
     a.event(Event::Birth(life(1)), 1, &mut out);

@@ -139,14 +139,12 @@ impl Shared {
 
     /// Phases and events, until it is over.
     fn drive(&self, mut instance: Instance, current: &Current, mut random: Rng) {
-        // A share of the time to learn at which it is started again.
-        let share = random.u32(10..70);
-        let mut started_again = false;
-        while self.phase(&mut instance, &mut random) {
-            let (stage, since) = self.stage();
-            let event = match stage {
-                Stage::Learning(time) if !started_again && since.elapsed() * 100 >= time * share => {
-                    started_again = true;
+        // A share of the time to learn at which it is started again; none: it was.
+        let mut share = Some(random.u32(10..50));
+        while self.phase(&mut instance, &mut random, share) {
+            let event = match self.stage().0 {
+                _ if self.is_due(share) => {
+                    share = None;
                     Some(Event::Restart)
                 }
                 Stage::Watched if random.u32(0..PHASES_PER_EVENT) == 0 => {
@@ -168,15 +166,21 @@ impl Shared {
         }
     }
 
-    /// A phase; `false` when it is over.
-    fn phase(&self, instance: &mut Instance, random: &mut Rng) -> bool {
+    /// It is time to start a server again that shall be at this share of the time to learn, percent.
+    fn is_due(&self, share: Option<u32>) -> bool {
+        let (stage, since) = self.stage();
+        matches!((stage, share), (Stage::Learning(time), Some(share)) if since.elapsed() * 100 >= time * share)
+    }
+
+    /// A phase; ends early when a start is due. `false` when all is over.
+    fn phase(&self, instance: &mut Instance, random: &mut Rng, share: Option<u32>) -> bool {
         // While it is learned phases are short: each server has several, and a start.
         let seconds = if matches!(self.stage().0, Stage::Learning(_)) { random.u64(10..30) } else { random.u64(30..90) };
         let end = Instant::now() + Duration::from_secs(seconds);
         let got = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.most_busy).then_some(n + 1)).is_ok();
         let bursts = random.bool();
         let mut go_on = true;
-        while go_on && Instant::now() < end {
+        while go_on && Instant::now() < end && !self.is_due(share) {
             // A freeze that failed is tried again in the next turn.
             let _ = instance.freeze(!got);
             let slice = if got && bursts { Duration::from_secs(random.u64(3..8)) } else { Duration::from_secs(5) };

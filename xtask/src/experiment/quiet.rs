@@ -86,7 +86,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let done: Vec<_> = Event::ALL
         .into_iter()
         .map(|event| {
-            let all = deeds.iter().filter(|d| d.event == event);
+            // Not those of the time to learn.
+            let all = deeds.iter().filter(|d| d.event == event && d.at >= began);
             (event.name(), all.clone().count(), all.filter(|d| d.failed.is_some()).count())
         })
         .collect();

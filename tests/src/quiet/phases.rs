@@ -1,7 +1,7 @@
 //! What happens to servers: phases of load, and events between them.
 //!
 //! In: instances, a seed, which stage it is. Out: servers whose load changes, and a list of what was done to them ([`Deed`]). Never: more
-//! than one of [`BUSY_OF`] servers busy at once: two cores would not do it; the others are left alone meanwhile, as most servers are.
+//! than a sixth of the servers busy at once: two cores would not do it; the others are left alone meanwhile, as most servers are.
 
 use super::instance::{Event, Instance, check};
 use crate::{Container, attacks::said::lock};

@@ -6,7 +6,7 @@
 //!
 //! - Eight kinds of server, as many replicas of each as there is room for. Replicas share a profile, as pods do.
 //! - Each is under a load that changes ([`phases`]): still, busy, in bursts, with new connections. One of ten has a health
-//!   check by exec every 10 s. While it is learned each is started again once: `train` asks for a start in the recording.
+//!   check by exec every 10 s. While it is learned each is started again once: a profile is to know a start.
 //! - Once learned, other things happen to it too, each at a time of its own: a backup, a reload, a rotated log, clients of
 //!   another kind. They were never learned.
 //! - An alarm is a verdict that turns. The same cause within five minutes is the same alarm ([`account`]).
@@ -65,6 +65,11 @@ impl Fleet {
     /// What was done to whom so far, in the order of time.
     pub fn deeds(&self) -> Vec<Deed> {
         self.driver.deeds()
+    }
+
+    /// Health checks so far, and how many of them failed: those of a server that is just being started do.
+    pub fn checks(&self) -> (usize, usize) {
+        self.driver.checks()
     }
 
     /// Its directory.

@@ -45,7 +45,7 @@ pub struct Account {
     pub threshold: f64,
     scored_since: Option<Duration>,
     anomalous: bool,
-    /// When each cause was last said.
+    /// When each cause of the last [`ONE_ALARM`] was last said.
     heard: BTreeMap<Cause, Duration>,
 }
 
@@ -72,10 +72,11 @@ impl Account {
             self.highest_of = Some(cause.clone());
         }
         let anomalous = verdict == "anomalous";
+        self.heard.retain(|_, before| at.saturating_sub(*before) <= ONE_ALARM);
         if anomalous {
             let turned = !self.anomalous;
             let before = self.heard.insert(cause.clone(), at);
-            if turned && before.is_none_or(|before| at.saturating_sub(before) > ONE_ALARM) {
+            if turned && before.is_none() {
                 let (process, call) = cause;
                 self.alarms.push(Alarm { at, score, threshold: self.threshold, process, call, said: said.clone() });
             }

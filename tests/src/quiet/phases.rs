@@ -64,6 +64,8 @@ pub struct Driver {
 struct Shared {
     stage: Mutex<(Stage, Instant)>,
     deeds: Mutex<Vec<Deed>>,
+    checks: AtomicUsize,
+    checks_failed: AtomicUsize,
     busy: AtomicUsize,
     most_busy: usize,
 }
@@ -75,6 +77,8 @@ impl Driver {
         let shared = Arc::new(Shared {
             stage: Mutex::new((Stage::Between, Instant::now())),
             deeds: Mutex::default(),
+            checks: AtomicUsize::new(0),
+            checks_failed: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             most_busy,
         });
@@ -88,8 +92,11 @@ impl Driver {
                 threads.push(thread::spawn(move || {
                     while shared.sleep(CHECKS) {
                         let server = lock(&current).clone();
-                        // That it fails while its server is being started again is no matter.
-                        let _ = server.map(|server| check(kind, &server));
+                        let Some(server) = server else { continue };
+                        shared.checks.fetch_add(1, Ordering::Relaxed);
+                        if check(kind, &server).is_err() {
+                            shared.checks_failed.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 }));
             }
@@ -108,6 +115,11 @@ impl Driver {
     /// What was done so far.
     pub fn deeds(&self) -> Vec<Deed> {
         lock(&self.shared.deeds).clone()
+    }
+
+    /// Health checks so far, and how many of them failed.
+    pub fn checks(&self) -> (usize, usize) {
+        (self.shared.checks.load(Ordering::Relaxed), self.shared.checks_failed.load(Ordering::Relaxed))
     }
 
     /// Ends all, within the length of what is being done.

@@ -8,11 +8,7 @@
 
 mod rate;
 
-use crate::{
-    experiment::line,
-    interrupt::Interrupt,
-    shell::{Exit, NO_RIGHTS},
-};
+use crate::{experiment::line, interrupt::Interrupt, shell::Exit};
 use anyhow::{Context as _, Result};
 use rate::Rate;
 use serde_json::{Value, json};
@@ -68,13 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    if !rustix::process::geteuid().is_root() {
-        return Err(Exit::new(NO_RIGHTS, "containers and eBPF need root, and this is not root").into());
-    }
-    let interrupt = Interrupt::catch()?;
-    if !args.no_build {
-        line::build()?;
-    }
+    let interrupt = line::prepare(args.no_build)?;
     let begin = Instant::now();
     let (measured, normal) = experiment(args, &scenarios, &interrupt)?;
     let rate = Rate::of(&normal);

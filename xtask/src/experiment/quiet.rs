@@ -5,11 +5,7 @@
 
 mod tally;
 
-use crate::{
-    experiment::{line, poisson},
-    interrupt::Interrupt,
-    shell::{Exit, NO_RIGHTS},
-};
+use crate::experiment::{line, poisson};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::{
@@ -47,13 +43,7 @@ pub(crate) struct Args {
 const PROGRESS: u64 = 5 * 60;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Exit::new(NO_RIGHTS, "containers and eBPF need root, and this is not root").into());
-    }
-    let interrupt = Interrupt::catch()?;
-    if !args.no_build {
-        line::build()?;
-    }
+    let interrupt = line::prepare(args.no_build)?;
     let begin = Instant::now();
     let say = |text: &str| eprintln!("{:>5.0} s  {text}", begin.elapsed().as_secs_f64());
     say(&format!("starting {} servers of {} kinds and their clients", args.containers, KINDS.len()));
@@ -80,6 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let (accounts, deeds, began) = (watch.accounts(), fleet.deeds(), watch.began());
     let kinds = kinds(fleet.ids(), &accounts, &deeds, began, |kind| ceiling(&profiles, kind));
+    let checks = fleet.checks();
     drop(watch);
     fleet.end()?;
     print(&kinds);
@@ -92,12 +83,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })
         .collect();
     let words: Vec<_> = done.iter().map(|(name, all, failed)| format!("{name} {all} ({failed} failed)")).collect();
-    println!("Events: {}.", words.join(", "));
+    println!("Events: {}. Health checks: {} ({} failed).", words.join(", "), checks.0, checks.1);
     if let Some(deed) = deeds.iter().find(|d| d.failed.is_some()) {
         eprintln!("the first event that failed: {} of {}: {}", deed.event.name(), deed.id, deed.failed.as_deref().unwrap_or(""));
     }
     if let Some(path) = &args.json {
-        let figures = figures(args, &kinds, &done);
+        let figures = figures(args, &kinds, &done, checks);
         fs::write(path, format!("{figures:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
@@ -164,7 +155,7 @@ fn print(kinds: &[Kind]) {
     }
 }
 
-fn figures(args: &Args, kinds: &[Kind], done: &[(&str, usize, usize)]) -> Value {
+fn figures(args: &Args, kinds: &[Kind], done: &[(&str, usize, usize)], checks: (usize, usize)) -> Value {
     let (days, alarms, per_day, at_most) = rate(kinds);
     let kind = |k: &Kind| {
         json!({
@@ -185,6 +176,7 @@ fn figures(args: &Args, kinds: &[Kind], done: &[(&str, usize, usize)]) -> Value 
         "kinds": kinds.iter().map(kind).collect::<Vec<_>>(),
         "alarms": kinds.iter().flat_map(|k| &k.alarms).map(alarm).collect::<Vec<_>>(),
         "events": done.iter().map(|(n, all, failed)| json!({ "event": n, "times": all, "failed": failed })).collect::<Vec<_>>(),
+        "health_checks": { "times": checks.0, "failed": checks.1 },
         "containers": args.containers, "minutes": args.minutes, "learned_seconds": args.learn, "seed": args.seed,
     })
 }
